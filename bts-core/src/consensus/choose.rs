@@ -1,0 +1,155 @@
+//! which value a ballot may propose, given exactly `P` valid promises for it. Pure, and used
+//! both by the co-proposer that chooses and by every acceptor that checks the choice.
+//!
+//! | promises hold | epoch | value |
+//! |---|---|---|
+//! | a lock | any | (a) that of the lock with the highest ballot |
+//! | no lock, `>= T` first votes for one op | any | (b) `Take(op)` |
+//! | neither | `< 3` | (c) one of the allowed Takes in them, or `Release` |
+//! | neither | `3` | (c) of the allowed Takes the least by `h(id, e, client key)`, then by op |
+//!
+//! Why it is safe: docs/protocol.md, R-5.2.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::certificate::Value;
+use super::promise::ValidPromise;
+use crate::codec;
+use crate::content::TakePayload;
+use crate::crypto::hash::{Digest, Domain, Hasher};
+use crate::crypto::verified::Verified;
+use crate::ids::{Ballot, EntryId, Epoch, OpId, PublicKey};
+use crate::limits::EPOCH_MAX;
+use crate::quorum::ClusterSize;
+
+/// What a ballot may propose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This value and no other: it may have been decided. Policy is not asked again, as a correct
+    /// replica allowed it already [A4].
+    Forced(Value),
+    /// Nothing can have been decided.
+    Free {
+        /// The Takes that may be chosen, least first.
+        takes: Vec<Verified<TakePayload>>,
+        /// Whether `Release` may be.
+        release: bool,
+    },
+}
+
+impl Choice {
+    /// True if this value may be proposed.
+    pub fn permits(&self, value: Value) -> bool {
+        match (self, value) {
+            (Self::Forced(forced), value) => *forced == value,
+            (Self::Free { takes, .. }, Value::Take(op)) => takes.iter().any(|t| t.op() == op),
+            (Self::Free { release, .. }, Value::Release) => *release,
+            (Self::Free { .. }, Value::Expire) => false,
+        }
+    }
+
+    /// The value that a correct co-proposer proposes: in a free choice the least Take whose client
+    /// still waits, else `Release`.
+    pub fn pick(&self, waits: impl Fn(&TakePayload) -> bool) -> Value {
+        match self {
+            Self::Forced(value) => *value,
+            Self::Free { takes, release } => {
+                let waiting = takes.iter().find(|take| waits(take));
+                let least = takes.first().filter(|_| !release);
+                let take = waiting.or(least).map(|take| Value::Take(take.op()));
+                take.unwrap_or(Value::Release)
+            }
+        }
+    }
+}
+
+/// Why a set of promises gives no choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadPromises {
+    /// Not exactly `P`: `T` belongs to exactly that many.
+    WrongNumber(usize),
+    /// Two of one replica, or not all for one ballot of one instance.
+    Mixed,
+}
+
+/// on promises for one `(id, e, b)`.
+pub fn choose(size: ClusterSize, promises: &[ValidPromise]) -> Result<Choice, BadPromises> {
+    let first = promises
+        .first()
+        .ok_or(BadPromises::WrongNumber(0))?
+        .payload();
+    if promises.len() != size.promise_quorum() {
+        return Err(BadPromises::WrongNumber(promises.len()));
+    }
+    let instance = (&first.id, first.epoch, first.ballot);
+    if !are_alike(promises, instance) {
+        return Err(BadPromises::Mixed);
+    }
+    let forced = highest_lock(promises).or_else(|| enough_first_votes(size, promises));
+    Ok(match forced {
+        Some(value) => Choice::Forced(value),
+        None => free(&first.id, first.epoch, promises),
+    })
+}
+
+/// The order of Takes in the last epoch, and of those named in a promise [B2, D3].
+pub fn take_order(id: &EntryId, epoch: Epoch, client: &PublicKey, op: OpId) -> (u64, Digest) {
+    let order = Hasher::new(Domain::TakeOrder)
+        .part(&codec::encode(id))
+        .number(u64::from(epoch.0))
+        .part(&client.0)
+        .finish();
+    (order.head(), op.0)
+}
+
+fn are_alike(promises: &[ValidPromise], instance: (&EntryId, Epoch, Ballot)) -> bool {
+    let mut replicas = BTreeSet::new();
+    promises.iter().all(|promise| {
+        let payload = promise.payload();
+        let same = (&payload.id, payload.epoch, payload.ballot) == instance;
+        same && replicas.insert(promise.replica())
+    })
+}
+
+/// (a)
+fn highest_lock(promises: &[ValidPromise]) -> Option<Value> {
+    let locks = promises.iter().filter_map(ValidPromise::lock);
+    locks
+        .max_by_key(|lock| lock.statement().ballot)
+        .map(|lock| lock.statement().value)
+}
+
+/// (b) At most one op has `T` among `P` promises, as `2T > P`.
+fn enough_first_votes(size: ClusterSize, promises: &[ValidPromise]) -> Option<Value> {
+    let mut votes = BTreeMap::<OpId, usize>::new();
+    for op in promises
+        .iter()
+        .filter_map(|promise| promise.payload().first)
+    {
+        *votes.entry(op).or_default() += 1;
+    }
+    let forced = votes
+        .into_iter()
+        .find(|(_, count)| *count >= size.forced_votes());
+    forced.map(|(op, _)| Value::Take(op))
+}
+
+/// (c)
+fn free(id: &EntryId, epoch: Epoch, promises: &[ValidPromise]) -> Choice {
+    let all: BTreeMap<_, _> = promises
+        .iter()
+        .flat_map(|promise| promise.allowed())
+        .map(|(op, take)| (take_order(id, epoch, &take.client, *op), take))
+        .collect();
+    let takes = all.into_values().cloned();
+    match epoch.0 < EPOCH_MAX {
+        true => Choice::Free {
+            takes: takes.collect(),
+            release: true,
+        },
+        false => Choice::Free {
+            takes: takes.take(1).collect(),
+            release: false,
+        },
+    }
+}

@@ -1,0 +1,324 @@
+//! The only makers of witnesses: whoever holds a [`Verified`] or a [`ValidCertificate`] need not
+//! ask whether somebody checked it. "Valid signature" is one predicate everywhere: `verify_strict`
+//! on the root of the batch [A12].
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ed25519_dalek::{Signature, VerifyingKey};
+
+use super::batch;
+use super::hash::Digest;
+use super::sign::{Kind, Seal, SignedBytes, root_message};
+use crate::codec::{self, DecodeError};
+use crate::configuration::Configuration;
+use crate::consensus::certificate::{
+    Certificate, CertificateKind, SealedVote, Statement, VoteKind,
+};
+use crate::content::{EntryPayload, TakePayload};
+use crate::ids::{PublicKey, ReplicaId};
+use crate::limits::VERIFIED_ROOTS_MAX;
+use crate::misbehavior::Forgery;
+
+/// A payload whose signature, form and signer were checked, with the bytes it came in.
+pub struct Verified<T>(Arc<VerifiedInner<T>>);
+
+struct VerifiedInner<T> {
+    value: T,
+    signed: SignedBytes,
+    leaf: Digest,
+}
+
+impl<T> Verified<T> {
+    /// The message as it travels.
+    pub fn signed(&self) -> &SignedBytes {
+        &self.0.signed
+    }
+
+    /// Who signed it.
+    pub fn signer(&self) -> PublicKey {
+        self.0.signed.signer
+    }
+
+    /// The hash of all that the signature binds: the message's identity.
+    pub fn leaf(&self) -> Digest {
+        self.0.leaf
+    }
+}
+
+impl<T> Clone for Verified<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.value
+    }
+}
+
+impl<T> PartialEq for Verified<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.leaf == other.0.leaf
+    }
+}
+
+impl<T> Eq for Verified<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for Verified<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.value)
+    }
+}
+
+/// A certificate every vote of which was verified. A quorum of them speaks, whoever relays it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ValidCertificate(Arc<(Certificate, Statement)>);
+
+impl ValidCertificate {
+    /// The certificate as it travels.
+    pub fn certificate(&self) -> &Certificate {
+        &self.0.0
+    }
+
+    /// What its votes say.
+    pub fn statement(&self) -> &Statement {
+        &self.0.1
+    }
+
+    /// Which votes it consists of.
+    pub fn kind(&self) -> VoteKind {
+        self.0.0.kind
+    }
+}
+
+impl fmt::Debug for ValidCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} certificate of {}", self.kind(), self.statement())
+    }
+}
+
+/// A vote of a known replica whose signature was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedVote {
+    statement: Statement,
+    sealed: SealedVote,
+}
+
+impl VerifiedVote {
+    /// What it says.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// The vote as it travels.
+    pub fn sealed(&self) -> &SealedVote {
+        &self.sealed
+    }
+
+    /// Who voted.
+    pub fn replica(&self) -> ReplicaId {
+        self.sealed.replica
+    }
+}
+
+/// Checks signatures of one cluster. A root that was verified once is remembered, so the messages
+/// of a batch cost one check.
+#[derive(Debug)]
+pub struct Verifier {
+    configuration: Arc<Configuration>,
+    roots: RefCell<RootCache>,
+}
+
+impl Verifier {
+    /// A verifier for this configuration.
+    pub fn new(configuration: Arc<Configuration>) -> Self {
+        Self {
+            configuration,
+            roots: RefCell::default(),
+        }
+    }
+
+    /// The configuration.
+    pub fn configuration(&self) -> &Arc<Configuration> {
+        &self.configuration
+    }
+
+    /// How many Ed25519 checks were made, cached ones not counted.
+    pub fn checks(&self) -> u64 {
+        self.roots.borrow().checks
+    }
+
+    /// A signed entry: signature, form, and that its signer is the writer in its id.
+    pub fn entry(&self, signed: SignedBytes) -> Result<Verified<EntryPayload>, Forgery> {
+        let entry: Verified<EntryPayload> = self.payload(Kind::Entry, signed)?;
+        entry
+            .well_formed(&entry.signer())
+            .map_err(Forgery::IllFormed)?;
+        Ok(entry)
+    }
+
+    /// A signed Take: signature, form, and that its signer is the client it names.
+    pub fn take(&self, signed: SignedBytes) -> Result<Verified<TakePayload>, Forgery> {
+        let take: Verified<TakePayload> = self.payload(Kind::Take, signed)?;
+        take.well_formed(&take.signer())
+            .map_err(Forgery::IllFormed)?;
+        Ok(take)
+    }
+
+    /// A promise's signature and encoding, and that its signer is a replica. Whether the promise
+    /// is *valid* [G9c] needs the Takes it names, which [`crate::consensus::promise`] checks.
+    pub fn promise<T: codec::Payload>(
+        &self,
+        signed: SignedBytes,
+    ) -> Result<(ReplicaId, Verified<T>), Forgery> {
+        let replica = self.configuration.replica_of(&signed.signer);
+        let replica = replica.ok_or(Forgery::NotAReplica(signed.signer))?;
+        Ok((replica, self.payload(Kind::Promise, signed)?))
+    }
+
+    /// One vote.
+    pub fn vote(&self, vote: SealedVote) -> Result<VerifiedVote, Forgery> {
+        let statement = self.statement(vote.kind, &vote.payload)?;
+        self.vote_seal(vote.kind, &vote.payload, vote.replica, &vote.seal)?;
+        Ok(VerifiedVote {
+            statement,
+            sealed: vote,
+        })
+    }
+
+    /// A certificate that can be locked or that decides: distinct replicas, enough of them for its
+    /// kind, every vote verified.
+    pub fn certificate(&self, certificate: Certificate) -> Result<ValidCertificate, Forgery> {
+        let statement = self.statement(certificate.kind, &certificate.payload)?;
+        let mut voters = BTreeSet::new();
+        for (replica, seal) in &certificate.votes {
+            if !voters.insert(*replica) {
+                return Err(Forgery::VoterTwice(*replica));
+            }
+            self.vote_seal(certificate.kind, &certificate.payload, *replica, seal)?;
+        }
+        if voters.len() < self.configuration.size().ack_quorum() {
+            return Err(Forgery::TooFewVotes(voters.len()));
+        }
+        Ok(ValidCertificate(Arc::new((certificate, statement))))
+    }
+
+    /// A certificate that decides (section 5): `q` commit votes, or `F` first votes.
+    pub fn decision_certificate(
+        &self,
+        certificate: Certificate,
+    ) -> Result<ValidCertificate, Forgery> {
+        let valid = self.certificate(certificate)?;
+        match valid.certificate().meaning(self.configuration.size()) {
+            CertificateKind::Decision => Ok(valid),
+            CertificateKind::Lock => Err(Forgery::NotADecision),
+        }
+    }
+
+    fn statement(&self, kind: VoteKind, payload: &[u8]) -> Result<Statement, Forgery> {
+        let statement: Statement = decode_canonical(payload)?;
+        statement.well_formed(kind).map_err(Forgery::IllFormed)?;
+        Ok(statement)
+    }
+
+    fn vote_seal(
+        &self,
+        kind: VoteKind,
+        payload: &[u8],
+        replica: ReplicaId,
+        seal: &Seal,
+    ) -> Result<(), Forgery> {
+        let key = self
+            .configuration
+            .key_of(replica)
+            .ok_or(Forgery::NoSuchReplica(replica))?;
+        self.check(kind.signed_kind(), &key, payload, seal)
+            .map(|_| ())
+    }
+
+    fn payload<T: codec::Payload>(
+        &self,
+        kind: Kind,
+        signed: SignedBytes,
+    ) -> Result<Verified<T>, Forgery> {
+        let leaf = self.check(kind, &signed.signer, &signed.payload, &signed.seal)?;
+        let value = codec::decode_payload(&signed.payload).map_err(Forgery::Undecodable)?;
+        Ok(Verified(Arc::new(VerifiedInner {
+            value,
+            signed,
+            leaf,
+        })))
+    }
+
+    fn check(
+        &self,
+        kind: Kind,
+        signer: &PublicKey,
+        payload: &[u8],
+        seal: &Seal,
+    ) -> Result<Digest, Forgery> {
+        let leaf = self
+            .configuration
+            .signing_context()
+            .leaf(kind, signer, payload);
+        let root = batch::root(leaf, &seal.path).ok_or(Forgery::PathTooLong)?;
+        let mut roots = self.roots.borrow_mut();
+        if !roots.holds(signer, &root) {
+            roots.checks += 1;
+            strict(signer, &root, &seal.signature)?;
+            roots.remember(*signer, root);
+        }
+        Ok(leaf)
+    }
+}
+
+/// The predicate. It depends on nothing but its arguments, so two correct processes never differ.
+fn strict(signer: &PublicKey, root: &Digest, signature: &[u8; 64]) -> Result<(), Forgery> {
+    let key = VerifyingKey::from_bytes(&signer.0).map_err(|_| Forgery::BadSignature(*signer))?;
+    key.verify_strict(&root_message(root), &Signature::from_bytes(signature))
+        .map_err(|_| Forgery::BadSignature(*signer))
+}
+
+/// Votes have one encoding, so that equal votes share one payload in a certificate.
+fn decode_canonical(payload: &[u8]) -> Result<Statement, Forgery> {
+    let statement: Statement = codec::decode_payload(payload).map_err(Forgery::Undecodable)?;
+    match codec::encode(&statement) == payload {
+        true => Ok(statement),
+        false => Err(Forgery::Undecodable(DecodeError::NotCanonical)),
+    }
+}
+
+/// Verified (signer, root) pairs, the oldest forgotten first.
+#[derive(Debug, Default)]
+struct RootCache {
+    known: BTreeSet<(PublicKey, Digest)>,
+    order: BTreeMap<u64, (PublicKey, Digest)>,
+    next: u64,
+    checks: u64,
+}
+
+impl RootCache {
+    fn holds(&self, signer: &PublicKey, root: &Digest) -> bool {
+        self.known.contains(&(*signer, *root))
+    }
+
+    fn remember(&mut self, signer: PublicKey, root: Digest) {
+        if !self.known.insert((signer, root)) {
+            return;
+        }
+        self.order.insert(self.next, (signer, root));
+        self.next += 1;
+        if self.known.len() > VERIFIED_ROOTS_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Newtypes for every number and name of the protocol, and the identity of an entry (PROTOCOL
+//! section 2). Ids print as a few hex digits: the one human format of logs, traces and tests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::hash::Digest;
+use crate::limits::{PATH_RUNS_MAX, SPACE_NAME_BYTES_MAX};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $show:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, $show, self.0)
+            }
+        }
+    };
+}
+
+number!(
+    /// Position of a replica in the configuration, from 0.
+    ReplicaId(u16), "s{}"
+);
+number!(
+    /// A ballot of one consensus instance. Ballot 0 belongs to the clients, each higher one to a
+    /// co-proposer.
+    Ballot(u32), "b{}"
+);
+number!(
+    /// How often an entry has been released; each epoch has its own consensus instance.
+    Epoch(u8), "e{}"
+);
+number!(
+    /// Position of a record in a replica's log, from 1.
+    Lsn(u64), "l{}"
+);
+number!(
+    /// A request of a client session, chosen by the client and echoed by the answer.
+    RequestId(u64), "r{}"
+);
+number!(
+    /// One run of a client process. Sessions of a key are ordered: start time in microseconds with
+    /// random low bits.
+    Session(u64), "{:x}"
+);
+number!(
+    /// Number of a Take within its session; each engagement draws a new one [G4].
+    TakeNumber(u64), "#{}"
+);
+number!(
+    /// A watch a replica keeps for a reader that was told "empty".
+    WatchId(u64), "w{}"
+);
+number!(
+    /// Counter of the entries a session wrote.
+    Seq(u64), "{}"
+);
+number!(
+    /// Random identity of a store, remembered by peers so that a lost disk is noticed [A8].
+    Incarnation(u64), "{:x}"
+);
+
+impl Ballot {
+    /// The ballot of the clients.
+    pub const ZERO: Self = Self(0);
+}
+
+/// An Ed25519 public key: the identity of a client or of a replica.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PublicKey(#[serde(with = "serde_bytes")] pub [u8; 32]);
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .take(4)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {self}")
+    }
+}
+
+/// Random identity of a cluster, fixed at its creation and bound by every signature.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClusterId(#[serde(with = "serde_bytes")] pub [u8; 32]);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .take(4)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cluster {self}")
+    }
+}
+
+macro_rules! digest {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub Digest);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+digest!(
+    /// The hash of a whole signed Take: `op` in the protocol. It names the value of a vote, and,
+    /// since one Take at most is ever decided per entry, the decision as well.
+    OpId
+);
+digest!(
+    /// The hash of an entry's signed content, or of a put's place in its Take.
+    ContentHash
+);
+
+/// A client process: its key and its session. Whatever is acknowledged, settled or reserved belongs
+/// to this pair; rights and quotas belong to the key alone [C3].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientRef {
+    /// Who.
+    pub key: PublicKey,
+    /// Which of its processes.
+    pub session: Session,
+}
+
+impl fmt::Display for ClientRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.key, self.session)
+    }
+}
+
+/// Name of a tuple space: 1 to [`SPACE_NAME_BYTES_MAX`] bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SpaceName(Arc<str>);
+
+/// Why a text is no name of a space.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no name of a space: it has 1 to {SPACE_NAME_BYTES_MAX} bytes and no control characters"
+)]
+pub struct BadSpaceName(String);
+
+impl SpaceName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, BadSpaceName> {
+        let fits = (1..=SPACE_NAME_BYTES_MAX).contains(&name.len());
+        if !fits || name.chars().any(char::is_control) {
+            return Err(BadSpaceName(name.chars().take(80).collect()));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SpaceName {
+    type Error = BadSpaceName;
+
+    fn try_from(name: String) -> Result<Self, BadSpaceName> {
+        Self::new(&name)
+    }
+}
+
+impl From<SpaceName> for String {
+    fn from(name: SpaceName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for SpaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a line of entries begins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Root {
+    /// Written by an `out`: the id is unique because the writer counts.
+    Written {
+        /// The space; part of the id so that votes bind it [G1].
+        space: SpaceName,
+        /// The writer's key.
+        writer: PublicKey,
+        /// The writer's session.
+        session: Session,
+        /// The writer's counter.
+        seq: Seq,
+    },
+    /// The implicit first entry of a lineage. Reserved: refused until lineages exist.
+    Genesis {
+        /// The space.
+        space: SpaceName,
+        /// The key of the lineage.
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+    },
+}
+
+/// `times` descents by put number `index`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// Which put of the Take.
+    pub index: u16,
+    /// How often in a row, at least 1.
+    pub times: u64,
+}
+
+/// Identity of an entry: a root, and the way down from it through the puts of decided Takes. The
+/// path is run-length coded and canonical: neighbouring runs differ, no run is empty [C6].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EntryId {
+    root: Root,
+    path: Vec<Run>,
+}
+
+impl EntryId {
+    /// The id of an entry that `writer` wrote by an `out`.
+    pub fn written(space: SpaceName, writer: PublicKey, session: Session, seq: Seq) -> Self {
+        let root = Root::Written {
+            space,
+            writer,
+            session,
+            seq,
+        };
+        Self {
+            root,
+            path: Vec::new(),
+        }
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The id of the root itself.
+    pub fn root_id(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            path: Vec::new(),
+        }
+    }
+
+    /// The space the entry is in.
+    pub fn space(&self) -> &SpaceName {
+        match &self.root {
+            Root::Written { space, .. } | Root::Genesis { space, .. } => space,
+        }
+    }
+
+    /// True for an entry that an `out` wrote, false for a put of a Take.
+    pub fn is_root(&self) -> bool {
+        self.path.is_empty()
+    }
+
+    /// The id of put `index` of a Take on this entry; `None` if its path would need more than
+    /// [`PATH_RUNS_MAX`] runs, which makes the Take ill-formed.
+    pub fn put(&self, index: u16) -> Option<Self> {
+        let mut child = self.clone();
+        let runs = child.path.len();
+        match child.path.last_mut() {
+            Some(run) if run.index == index => run.times = run.times.checked_add(1)?,
+            _ if runs == PATH_RUNS_MAX => return None,
+            _ => child.path.push(Run { index, times: 1 }),
+        }
+        Some(child)
+    }
+
+    /// The entry whose Take put this one in place, and the number of the put; `None` for a root.
+    pub fn origin(&self) -> Option<(Self, u16)> {
+        let mut parent = self.clone();
+        let run = parent.path.last_mut()?;
+        let index = run.index;
+        run.times -= 1;
+        if run.times == 0 {
+            parent.path.pop();
+        }
+        Some((parent, index))
+    }
+
+    /// True if the id has its one legal form and no reserved root.
+    pub fn is_canonical(&self) -> bool {
+        let runs_fit = self.path.len() <= PATH_RUNS_MAX;
+        let no_empty_run = self.path.iter().all(|run| run.times >= 1);
+        let neighbours_differ = self
+            .path
+            .iter()
+            .zip(self.path.iter().skip(1))
+            .all(|(a, b)| a.index != b.index);
+        let not_reserved = matches!(self.root, Root::Written { .. });
+        runs_fit && no_empty_run && neighbours_differ && not_reserved
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.root {
+            Root::Written {
+                space,
+                writer,
+                session,
+                seq,
+            } => {
+                write!(f, "{space}:{writer}/{session}.{seq}")?;
+            }
+            Root::Genesis { space, key } => write!(f, "{space}:genesis({})", key.len())?,
+        }
+        self.path.iter().try_for_each(|run| match run.times {
+            1 => write!(f, "+{}", run.index),
+            times => write!(f, "+{}x{times}", run.index),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> EntryId {
+        let space = SpaceName::new("jobs").expect("a good name");
+        EntryId::written(space, PublicKey([7; 32]), Session(5), Seq(1))
+    }
+
+    #[test]
+    fn id_put_and_origin_are_inverse() {
+        let mut id = root();
+        for index in [0, 0, 0, 1, 1, 0] {
+            let child = id.put(index).expect("few runs");
+            assert!(child.is_canonical());
+            assert_eq!(child.origin(), Some((id.clone(), index)));
+            id = child;
+        }
+        assert_eq!(id.to_string(), "jobs:07070707/5.1+0x3+1x2+0");
+        assert_eq!(id.root_id(), root());
+        assert_eq!(root().origin(), None);
+    }
+
+    #[test]
+    fn id_c6_more_than_32_runs_is_no_id() {
+        let mut id = root();
+        for step in 0..32 {
+            id = id.put(step % 2).expect("32 runs fit");
+        }
+        assert_eq!(id.put(0), None);
+        assert!(id.put(1).is_some(), "the last run can still grow");
+    }
+
+    #[test]
+    fn id_other_forms_are_not_canonical() {
+        let twice = [Run { index: 0, times: 1 }, Run { index: 0, times: 1 }];
+        assert!(
+            !EntryId {
+                root: root().root,
+                path: twice.to_vec()
+            }
+            .is_canonical()
+        );
+        let empty = [Run { index: 0, times: 0 }];
+        assert!(
+            !EntryId {
+                root: root().root,
+                path: empty.to_vec()
+            }
+            .is_canonical()
+        );
+        let space = SpaceName::new("jobs").expect("a good name");
+        let genesis = Root::Genesis {
+            space,
+            key: vec![1],
+        };
+        assert!(
+            !EntryId {
+                root: genesis,
+                path: Vec::new()
+            }
+            .is_canonical()
+        );
+    }
+
+    #[test]
+    fn space_name_bounds() {
+        assert!(SpaceName::new("").is_err());
+        assert!(SpaceName::new("a\nb").is_err());
+        assert!(SpaceName::new(&"x".repeat(SPACE_NAME_BYTES_MAX + 1)).is_err());
+        assert!(SpaceName::new(&"x".repeat(SPACE_NAME_BYTES_MAX)).is_ok());
+    }
+}

@@ -1,0 +1,81 @@
+//! Every bound of the system, in one place. A bound that is reached is answered with `Refused`,
+//! never with silence or an allocation; the ones that belong together are checked at compile time.
+
+/// Replicas of a cluster.
+pub const REPLICAS_MAX: usize = 40;
+/// Bytes of a space's name.
+pub const SPACE_NAME_BYTES_MAX: usize = 64;
+/// Fields of a tuple or a template.
+pub const FIELDS_MAX: usize = 64;
+/// Encoded bytes of one tuple or template.
+pub const TUPLE_BYTES_MAX: usize = 64 * 1024;
+/// Puts of one Take.
+pub const PUTS_MAX: usize = 16;
+/// Encoded bytes of all puts of one Take together.
+pub const PUTS_BYTES_MAX: usize = 128 * 1024;
+/// Keys in one access list.
+pub const ACCESS_KEYS_MAX: usize = 64;
+/// Runs in the path of an entry id (PROTOCOL section 2).
+pub const PATH_RUNS_MAX: usize = 32;
+/// Steps of a Merkle path, so at most 2^32 messages share one signature.
+pub const MERKLE_PATH_MAX: usize = 32;
+/// Highest epoch; `Release` is not a value of it (PROTOCOL section 5).
+pub const EPOCH_MAX: u8 = 3;
+/// Bytes of one frame between a client and a replica.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of one frame between two replicas.
+pub const PEER_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Candidates in one read reply.
+pub const CANDIDATES_MAX: usize = 16;
+/// Decisions in one "empty but for D" reply; more are told as "not empty".
+pub const MOVED_MAX: usize = 64;
+/// Bytes of full contents, locks and decisions in one reply, besides the first of them.
+pub const REPLY_BYTES_MAX: usize = 1024 * 1024;
+/// Entries looked at for one read, uncontested ones being preferred.
+pub const SCAN_MAX: usize = 128;
+/// Template shapes indexed per space; the least recently used is dropped.
+pub const SHAPES_MAX: usize = 64;
+/// Entries in one page of a listing.
+pub const PAGE_ENTRIES_MAX: usize = 256;
+
+/// Undecided first votes that a replica gives to one client key.
+pub const OPEN_VOTES_PER_CLIENT_MAX: usize = 1024;
+/// Unsettled Takes of a session.
+pub const UNSETTLED_TAKES_MAX: u64 = 4096;
+/// Blocked `rd` and `in` of one session at a replica.
+pub const WAITERS_PER_SESSION_MAX: usize = 1024;
+/// Watches of one session at a replica; the oldest is dropped.
+pub const WATCHES_PER_SESSION_MAX: usize = 4096;
+/// Reservations of one session at a replica.
+pub const RESERVATIONS_PER_SESSION_MAX: usize = 256;
+/// Contents stored for one writer key and not yet removed.
+pub const LIVE_CONTENTS_PER_WRITER_MAX: usize = 4_000_000;
+/// Contents stored for one id: two prove their writer faulty, more teach nothing.
+pub const CONTENTS_PER_ID_MAX: usize = 4;
+/// Takes known per instance: that of the own first vote, the least, and one more.
+pub const TAKES_PER_INSTANCE_MAX: usize = 3;
+/// Takes named in one Promise.
+pub const TAKES_PER_PROMISE_MAX: usize = 2;
+/// Messages kept per peer until what they lack has been fetched.
+pub const STASHED_PER_PEER_MAX: usize = 64;
+/// Fetches a replica has open at its peers.
+pub const FETCHES_MAX: usize = 4096;
+/// Kept evidence of misbehaviour, one pair per accused and kind.
+pub const EVIDENCE_MAX: usize = 256;
+/// Sessions connected per client key.
+pub const SESSIONS_PER_CLIENT_MAX: usize = 1024;
+/// Applied decisions told to a peer in one message.
+pub const APPLIED_BATCH_MAX: usize = 512;
+/// Signature roots remembered as verified.
+pub const VERIFIED_ROOTS_MAX: usize = 16 * 1024;
+
+const _: () = assert!(TUPLE_BYTES_MAX <= PUTS_BYTES_MAX);
+const _: () = assert!(
+    REPLY_BYTES_MAX + 2 * (PUTS_BYTES_MAX + TUPLE_BYTES_MAX) + 256 * 1024 < CLIENT_FRAME_BYTES_MAX
+);
+const _: () = assert!(
+    (REPLICAS_MAX * 2 / 3 + 1) * TAKES_PER_PROMISE_MAX * (PUTS_BYTES_MAX + 8 * 1024)
+        + (REPLICAS_MAX * 2 / 3 + 1) * REPLICAS_MAX * 1024
+        < PEER_FRAME_BYTES_MAX
+);
