@@ -1,0 +1,372 @@
+//! A link: one authenticated connection, one stream in each direction, frames on it.
+//!
+//! Reading is pulled: what nobody reads stays with the peer, by flow control. Writing goes through
+//! a queue bounded in frames and bytes; [`FrameWriter::try_send`] never waits, so a slow peer costs
+//! its sender at most the queue. All frames that wait are written in one go. What the frames mean,
+//! and whether the peer may have a link at all, is the caller's affair.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use quinn::{Chunk, Connection, ReadError, RecvStream, SendStream, WriteError};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::frame::{FrameDecoder, HEADER_BYTES, encode};
+use crate::link_error::{CLOSE_CODE, LinkError};
+
+/// Most that is taken from QUIC at once, in bytes.
+const CHUNK_BYTES_MAX: usize = 64 << 10;
+/// Most frames that are taken from the queue at once.
+const BATCH_FRAMES_MAX: usize = 1024;
+/// From so many bytes on, collected frames are written before more are added.
+const BATCH_BYTES: usize = 64 << 10;
+/// How long the rest of the queue may take once all writers are gone.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The bounds of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkLimits {
+    /// Longest frame, in either direction, in bytes.
+    pub frame_bytes_max: usize,
+    /// Most frames that may wait to be written.
+    pub queue_frames_max: usize,
+    /// Most bytes that may wait to be written. A frame of the longest kind always fits into an
+    /// empty queue, whatever is set here.
+    pub queue_bytes_max: usize,
+}
+
+/// A link to a peer whose identity is proved.
+#[derive(Debug)]
+pub struct Link {
+    /// What the peer sends.
+    pub reader: FrameReader,
+    /// What goes to the peer.
+    pub writer: FrameWriter,
+    /// Ends the link and tells of its end.
+    pub closer: Closer,
+}
+
+/// The frames that a peer sends, in its order. Dropping it before the end ends the link.
+pub struct FrameReader {
+    stream: RecvStream,
+    decoder: FrameDecoder,
+    /// What has arrived but is not decoded, from `chunk_read` on.
+    chunk: Option<Chunk>,
+    chunk_read: usize,
+    closer: Closer,
+}
+
+/// The way to a peer. When the last clone is dropped, what is queued is still written (for five
+/// seconds at most), and the peer sees the end of the stream.
+#[derive(Clone)]
+pub struct FrameWriter {
+    queue: mpsc::Sender<Queued>,
+    bytes: Arc<Semaphore>,
+    bytes_max: usize,
+    frame_bytes_max: usize,
+    _alive: watch::Sender<()>,
+}
+
+/// A handle to end a link, and to learn that and why it ended.
+#[derive(Clone)]
+pub struct Closer {
+    connection: Connection,
+    reason: Arc<OnceLock<String>>,
+}
+
+/// Why a frame was not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The peer does not keep up: too many frames or bytes wait for it.
+    #[error("the peer does not keep up, its queue is full")]
+    Full,
+    /// The link has ended.
+    #[error("the link has ended")]
+    Ended,
+    /// The frame is empty or longer than the link permits; no peer would take it.
+    #[error("a frame of {0} bytes cannot be sent on this link")]
+    Length(usize),
+}
+
+/// A frame that waits, with its share of the queue's bytes.
+struct Queued {
+    frame: Vec<u8>,
+    _share: OwnedSemaphorePermit,
+}
+
+impl Default for LinkLimits {
+    /// Frames of 1 MiB, a queue of 4096 frames or 8 MiB.
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: 1 << 20,
+            queue_frames_max: 4096,
+            queue_bytes_max: 8 << 20,
+        }
+    }
+}
+
+impl Link {
+    /// Frames on a stream whose greeting is over. Starts the task that writes.
+    pub(crate) fn new(
+        connection: Connection,
+        (send, recv): (SendStream, RecvStream),
+        limits: LinkLimits,
+    ) -> Self {
+        let closer = Closer::new(connection);
+        let frame_bytes_max = limits.frame_bytes_max.min(u32::MAX as usize >> 1);
+        let bytes_max = limits
+            .queue_bytes_max
+            .max(frame_bytes_max + HEADER_BYTES)
+            .min(Semaphore::MAX_PERMITS)
+            .min(u32::MAX as usize);
+        let (queue, waiting) = mpsc::channel(limits.queue_frames_max.max(1));
+        let (alive, watched) = watch::channel(());
+        tokio::spawn(write_until_end(send, waiting, watched, closer.clone()));
+        let reader = FrameReader {
+            stream: recv,
+            decoder: FrameDecoder::new(frame_bytes_max),
+            chunk: None,
+            chunk_read: 0,
+            closer: closer.clone(),
+        };
+        let bytes = Arc::new(Semaphore::new(bytes_max));
+        let writer = FrameWriter {
+            queue,
+            bytes,
+            bytes_max,
+            frame_bytes_max,
+            _alive: alive,
+        };
+        Self {
+            reader,
+            writer,
+            closer,
+        }
+    }
+
+    /// The three parts, for three tasks.
+    pub fn split(self) -> (FrameReader, FrameWriter, Closer) {
+        (self.reader, self.writer, self.closer)
+    }
+}
+
+impl FrameReader {
+    /// The next frame, or `None` when the peer has ended its stream in good order. A peer that
+    /// breaks the framing loses the link. Cancel-safe: no byte is lost if the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
+        loop {
+            if let Some(frame) = self.decode()? {
+                return Ok(Some(frame));
+            }
+            // Forgotten before the wait: a cancelled one must not leave it to be decoded again.
+            (self.chunk, self.chunk_read) = (None, 0);
+            let read = self.stream.read_chunk(CHUNK_BYTES_MAX, true).await;
+            self.chunk = read.map_err(|error| self.failed(error))?;
+            if self.chunk.is_none() {
+                return match self.decoder.finish() {
+                    Ok(()) => Ok(None),
+                    Err(error) => Err(self.broken(error)),
+                };
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
+        let arrived = self.chunk.as_ref().map_or(&[][..], |chunk| &chunk.bytes);
+        let mut rest = arrived.get(self.chunk_read..).unwrap_or_default();
+        let decoded = self.decoder.decode(&mut rest);
+        self.chunk_read = arrived.len() - rest.len();
+        decoded.map_err(|error| self.broken(error))
+    }
+
+    fn broken(&self, error: crate::FrameError) -> LinkError {
+        self.closer
+            .close(&format!("you broke the framing: {error}"));
+        error.into()
+    }
+
+    fn failed(&self, error: ReadError) -> LinkError {
+        match error {
+            ReadError::ConnectionLost(error) => self.closer.why(error),
+            other => {
+                self.closer.close("you reset the stream");
+                LinkError::Transport(other.to_string())
+            }
+        }
+    }
+}
+
+impl FrameWriter {
+    /// Queues a frame, or fails at once.
+    pub fn try_send(&self, frame: Vec<u8>) -> Result<(), SendError> {
+        let cost = self.cost(&frame)?;
+        let share = self
+            .bytes
+            .clone()
+            .try_acquire_many_owned(cost)
+            .map_err(|_| self.full())?;
+        self.queue
+            .try_send(Queued {
+                frame,
+                _share: share,
+            })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => SendError::Full,
+                TrySendError::Closed(_) => SendError::Ended,
+            })
+    }
+
+    /// Queues a frame, waiting for room. Cancel-safe: the frame is queued or it is not.
+    pub async fn send(&self, frame: Vec<u8>) -> Result<(), SendError> {
+        let cost = self.cost(&frame)?;
+        let acquired = tokio::select! {
+            acquired = self.bytes.clone().acquire_many_owned(cost) => acquired,
+            () = self.queue.closed() => return Err(SendError::Ended),
+        };
+        let share = acquired.map_err(|_| SendError::Ended)?;
+        self.queue
+            .send(Queued {
+                frame,
+                _share: share,
+            })
+            .await
+            .map_err(|_| SendError::Ended)
+    }
+
+    /// How many bytes wait in the queue, lengths included.
+    pub fn queued_bytes(&self) -> usize {
+        self.bytes_max
+            .saturating_sub(self.bytes.available_permits())
+    }
+
+    fn cost(&self, frame: &[u8]) -> Result<u32, SendError> {
+        if frame.is_empty() || frame.len() > self.frame_bytes_max {
+            return Err(SendError::Length(frame.len()));
+        }
+        u32::try_from(frame.len() + HEADER_BYTES).map_err(|_| SendError::Length(frame.len()))
+    }
+
+    /// A queue that nobody empties any more is not full but at its end.
+    fn full(&self) -> SendError {
+        if self.queue.is_closed() {
+            SendError::Ended
+        } else {
+            SendError::Full
+        }
+    }
+}
+
+impl Closer {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            reason: Arc::new(OnceLock::new()),
+        }
+    }
+
+    /// Ends the link at once; the peer is told the reason (a short sentence about it, in plain
+    /// text). What still waits is dropped. The first reason stands.
+    pub fn close(&self, reason: &str) {
+        if self.connection.close_reason().is_none() {
+            self.reason.get_or_init(|| reason.into());
+            self.connection.close(CLOSE_CODE, reason.as_bytes());
+        }
+    }
+
+    /// Waits for the end of the link and says why it came.
+    pub async fn closed(&self) -> LinkError {
+        let error = self.connection.closed().await;
+        self.why(error)
+    }
+
+    /// Why the link ended, if it did.
+    pub fn ended(&self) -> Option<LinkError> {
+        self.connection.close_reason().map(|error| self.why(error))
+    }
+
+    /// Where the peer is.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// The estimated round trip to the peer.
+    pub fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    pub(crate) fn why(&self, error: quinn::ConnectionError) -> LinkError {
+        LinkError::of(error, self.reason.get().map(String::as_str))
+    }
+}
+
+impl fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameReader")
+            .field("closer", &self.closer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FrameWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameWriter")
+            .field("queued_bytes", &self.queued_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Closer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closer")
+            .field("remote_address", &self.remote_address())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes until the queue is at its end or the link is. A peer that lets us keep the rest of the
+/// queue for ever, after everybody else has left the link, is left too.
+async fn write_until_end(
+    stream: SendStream,
+    waiting: mpsc::Receiver<Queued>,
+    mut alive: watch::Receiver<()>,
+    closer: Closer,
+) {
+    let abandoned = async {
+        while alive.changed().await.is_ok() {}
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::select! {
+        written = write_all(stream, waiting) => if written.is_err() {
+            closer.close("you do not read any more");
+        },
+        () = abandoned => closer.close("you did not take what was left in time"),
+    }
+}
+
+async fn write_all(
+    mut stream: SendStream,
+    mut waiting: mpsc::Receiver<Queued>,
+) -> Result<(), WriteError> {
+    let (mut batch, mut buffer) = (Vec::new(), Vec::new());
+    while waiting.recv_many(&mut batch, BATCH_FRAMES_MAX).await > 0 {
+        for queued in batch.drain(..) {
+            encode(&queued.frame, &mut buffer);
+            if buffer.len() >= BATCH_BYTES {
+                stream.write_all(&buffer).await?;
+                buffer.clear();
+                buffer.shrink_to(BATCH_BYTES);
+            }
+        }
+        stream.write_all(&buffer).await?;
+        buffer.clear();
+    }
+    // Only the peer's acknowledgement allows the connection to be dropped.
+    if stream.finish().is_ok() {
+        let _ = stream.stopped().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,345 @@
+//! What a link does with frames, with peers that break its rules, and at its end.
+
+mod common;
+
+use std::net::SocketAddr;
+
+use bts_certs::{FrameError, Link, LinkError, Listener, SendError};
+use common::{
+    LIMITS, authority, client, eventually, link_pair, listen, raw_member, replica, within,
+};
+use quinn::{RecvStream, SendStream};
+
+#[tokio::test]
+async fn link_frames_arrive_in_order_in_both_directions() {
+    let (mut dialed, mut accepted, _listener) = link_pair().await;
+    for i in 0..50u8 {
+        dialed
+            .link
+            .writer
+            .try_send(vec![i; 7])
+            .expect("it is queued");
+        accepted
+            .link
+            .writer
+            .try_send(vec![i; usize::from(i) + 1])
+            .expect("it is queued");
+    }
+    for i in 0..50u8 {
+        assert_eq!(next(&mut accepted.link).await, Some(vec![i; 7]));
+        assert_eq!(
+            next(&mut dialed.link).await,
+            Some(vec![i; usize::from(i) + 1])
+        );
+    }
+}
+
+#[tokio::test]
+async fn link_on_a_single_thread_carries_more_than_every_window() {
+    let (dialed, mut accepted, _listener) = link_pair().await;
+    let writer = dialed.link.writer.clone();
+    let frames = 6000u32;
+    let sending = async {
+        for i in 0..frames {
+            let mut frame = vec![0; LIMITS.frame_bytes_max];
+            frame[..4].copy_from_slice(&i.to_le_bytes());
+            writer.send(frame).await.expect("the link lives");
+        }
+    };
+    let reading = async {
+        for i in 0..frames {
+            let frame = next(&mut accepted.link).await.expect("the stream goes on");
+            assert_eq!(frame.len(), LIMITS.frame_bytes_max);
+            assert_eq!(frame[..4], i.to_le_bytes());
+        }
+    };
+    within(async { tokio::join!(sending, reading) })
+        .await
+        .expect("no side waits for ever");
+}
+
+#[tokio::test]
+async fn link_slow_peer_fills_its_queue_and_never_blocks_or_grows() {
+    let (dialed, mut accepted, _listener) = link_pair().await;
+    let writer = &dialed.link.writer;
+    // The peer reads nothing: its window and ours fill, then the queue.
+    let mut queued = 0u32;
+    let mut refusals_in_a_row = 0;
+    while refusals_in_a_row < 50 {
+        match writer.try_send(numbered(queued)) {
+            Ok(()) => (queued, refusals_in_a_row) = (queued + 1, 0),
+            Err(SendError::Full) => {
+                refusals_in_a_row += 1;
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert!(writer.queued_bytes() <= LIMITS.queue_bytes_max);
+    }
+    // Nothing that was queued is lost, and the link lives on.
+    for i in 0..queued {
+        assert_eq!(next(&mut accepted.link).await, Some(numbered(i)));
+    }
+    eventually("the queue has room again", || writer.queued_bytes() == 0).await;
+    writer.try_send(b"again".to_vec()).expect("there is room");
+    assert_eq!(next(&mut accepted.link).await, Some(b"again".to_vec()));
+}
+
+#[tokio::test]
+async fn link_queue_is_bounded_in_frames_too() {
+    let (dialed, _accepted, _listener) = link_pair().await;
+    // Without an await nothing is taken from the queue.
+    let writer = &dialed.link.writer;
+    let queued = (0..1000)
+        .take_while(|_| writer.try_send(vec![1]).is_ok())
+        .count();
+    assert_eq!(queued, LIMITS.queue_frames_max);
+    assert_eq!(writer.try_send(vec![1]), Err(SendError::Full));
+    assert_eq!(writer.queued_bytes(), 5 * LIMITS.queue_frames_max);
+}
+
+#[tokio::test]
+async fn link_frame_that_no_peer_would_take_is_not_queued() {
+    let (dialed, _accepted, _listener) = link_pair().await;
+    let writer = &dialed.link.writer;
+    assert_eq!(writer.try_send(Vec::new()), Err(SendError::Length(0)));
+    let long = LIMITS.frame_bytes_max + 1;
+    assert_eq!(writer.try_send(vec![0; long]), Err(SendError::Length(long)));
+    assert_eq!(writer.queued_bytes(), 0);
+}
+
+#[tokio::test]
+async fn link_frame_bomb_is_refused_and_the_peer_told() {
+    let (mut link, mut raw, _listener) = raw_pair().await;
+    raw.send
+        .write_all(&[0xff, 0xff, 0xff, 0xff, 0, 0])
+        .await
+        .expect("it is written");
+    let limit = LIMITS.frame_bytes_max;
+    match link.reader.next().await {
+        Err(LinkError::Frame(error)) => {
+            assert_eq!(
+                error,
+                FrameError::TooLong {
+                    length: u32::MAX as usize,
+                    limit
+                }
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let told = raw.connection.closed().await.to_string();
+    assert!(told.contains("over the limit of 1000"), "{told}");
+    assert!(link.reader.next().await.is_err());
+    let ended = || link.writer.try_send(vec![1]) == Err(SendError::Ended);
+    eventually("the writer notices", ended).await;
+}
+
+#[tokio::test]
+async fn link_empty_frame_is_refused() {
+    let (mut link, mut raw, _listener) = raw_pair().await;
+    raw.send.write_all(&[0; 4]).await.expect("it is written");
+    let read = link.reader.next().await;
+    assert!(
+        matches!(read, Err(LinkError::Frame(FrameError::Empty))),
+        "{read:?}"
+    );
+}
+
+#[tokio::test]
+async fn link_frame_in_single_bytes_arrives_whole() {
+    let (mut link, mut raw, _listener) = raw_pair().await;
+    for byte in [3, 0, 0, 0, b'a', b'b', b'c', 1, 0, 0, 0, b'd'] {
+        raw.send.write_all(&[byte]).await.expect("it is written");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(next(&mut link).await, Some(b"abc".to_vec()));
+    assert_eq!(next(&mut link).await, Some(b"d".to_vec()));
+}
+
+#[tokio::test]
+async fn link_reader_may_be_cancelled_within_a_frame() {
+    let (mut link, mut raw, _listener) = raw_pair().await;
+    for byte in [2, 0, 0, 0, b'x'] {
+        raw.send.write_all(&[byte]).await.expect("it is written");
+        let wait = std::time::Duration::from_millis(5);
+        assert!(
+            tokio::time::timeout(wait, link.reader.next())
+                .await
+                .is_err()
+        );
+    }
+    raw.send.write_all(b"y").await.expect("it is written");
+    assert_eq!(next(&mut link).await, Some(b"xy".to_vec()));
+}
+
+#[tokio::test]
+async fn link_stream_cut_within_a_frame_is_an_error() {
+    let (mut link, mut raw, _listener) = raw_pair().await;
+    raw.send
+        .write_all(&[9, 0, 0, 0, 1])
+        .await
+        .expect("it is written");
+    raw.send.finish().expect("it is open");
+    let read = link.reader.next().await;
+    assert!(
+        matches!(read, Err(LinkError::Frame(FrameError::Truncated))),
+        "{read:?}"
+    );
+}
+
+#[tokio::test]
+async fn link_reset_stream_is_an_error_and_ends_the_link() {
+    let (mut link, mut raw, _listener) = raw_pair().await;
+    raw.send.reset(7u32.into()).expect("it is open");
+    assert!(link.reader.next().await.is_err());
+    assert!(link.closer.ended().is_some());
+}
+
+#[tokio::test]
+async fn link_peer_that_stops_reading_loses_the_link() {
+    let (link, mut raw, _listener) = raw_pair().await;
+    raw.recv.stop(7u32.into()).expect("it is open");
+    eventually("the writer notices", || {
+        let _ = link.writer.try_send(vec![1]);
+        link.closer.ended().is_some()
+    })
+    .await;
+    let told = raw.connection.closed().await.to_string();
+    assert!(told.contains("do not read"), "{told}");
+}
+
+#[tokio::test]
+async fn link_peer_gets_no_second_stream_and_no_datagram() {
+    let (_link, raw, _listener) = raw_pair().await;
+    let wait = std::time::Duration::from_millis(100);
+    assert!(
+        tokio::time::timeout(wait, raw.connection.open_bi())
+            .await
+            .is_err()
+    );
+    assert!(
+        tokio::time::timeout(wait, raw.connection.open_uni())
+            .await
+            .is_err()
+    );
+    assert_eq!(raw.connection.max_datagram_size(), None);
+}
+
+#[tokio::test]
+async fn link_close_reason_reaches_the_peer_from_either_side() {
+    let (dialed, mut accepted, _listener) = link_pair().await;
+    dialed.link.closer.close("this client goes home");
+    match accepted.link.reader.next().await {
+        Err(LinkError::ClosedByPeer(reason)) => assert_eq!(reason, "this client goes home"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        dialed.link.closer.closed().await.to_string(),
+        "this side closed the link: this client goes home"
+    );
+
+    let (dialed, accepted, _listener) = link_pair().await;
+    accepted
+        .link
+        .closer
+        .close("your key is not in the configuration");
+    let error = dialed.link.closer.closed().await.to_string();
+    assert_eq!(
+        error,
+        "the peer closed the link: your key is not in the configuration"
+    );
+}
+
+#[tokio::test]
+async fn link_first_reason_stands() {
+    let (dialed, accepted, _listener) = link_pair().await;
+    dialed.link.closer.close("one");
+    dialed.link.closer.close("two");
+    assert!(
+        dialed
+            .link
+            .closer
+            .closed()
+            .await
+            .to_string()
+            .ends_with(": one")
+    );
+    assert!(
+        accepted
+            .link
+            .closer
+            .closed()
+            .await
+            .to_string()
+            .ends_with(": one")
+    );
+}
+
+#[tokio::test]
+async fn link_dropped_after_sending_still_delivers_and_ends_in_good_order() {
+    let (dialed, mut accepted, _listener) = link_pair().await;
+    let (reader, writer, closer) = dialed.link.split();
+    for i in 0..30 {
+        writer.try_send(numbered(i)).expect("it is queued");
+    }
+    drop((writer, closer));
+    for i in 0..30 {
+        assert_eq!(next(&mut accepted.link).await, Some(numbered(i)));
+    }
+    assert_eq!(next(&mut accepted.link).await, None);
+    drop(reader);
+}
+
+#[tokio::test]
+async fn link_shutdown_tells_the_peer_and_ends_accepting() {
+    let (dialed, _accepted, mut listener) = link_pair().await;
+    within(listener.shutdown("the replica is stopped"))
+        .await
+        .expect("it does not hang");
+    let error = dialed.link.closer.closed().await.to_string();
+    assert_eq!(error, "the peer closed the link: the replica is stopped");
+    assert!(listener.accept().await.is_none());
+}
+
+/// A peer that is a member, made a link, and now writes what it likes.
+struct Raw {
+    connection: quinn::Connection,
+    send: SendStream,
+    recv: RecvStream,
+}
+
+async fn raw_pair() -> (Link, Raw, Listener) {
+    let authority = authority();
+    let (mut listener, address) = listen(&replica(&authority));
+    let client = client(&authority);
+    let (raw, accepted) = tokio::join!(greeted(&client, address), listener.accept());
+    (accepted.expect("the link is accepted").link, raw, listener)
+}
+
+async fn greeted(local: &bts_certs::LocalIdentity, address: SocketAddr) -> Raw {
+    let connection = raw_member(local, address).await;
+    let (mut send, mut recv) = connection.open_bi().await.expect("one stream is allowed");
+    send.write_all(b"BTS\x01").await.expect("it is written");
+    let mut greeting = [0; 4];
+    recv.read_exact(&mut greeting)
+        .await
+        .expect("the greeting is answered");
+    assert_eq!(&greeting, b"BTS\x01");
+    Raw {
+        connection,
+        send,
+        recv,
+    }
+}
+
+async fn next(link: &mut Link) -> Option<Vec<u8>> {
+    within(link.reader.next())
+        .await
+        .expect("a frame in time")
+        .expect("the link lives")
+}
+
+fn numbered(i: u32) -> Vec<u8> {
+    [&i.to_le_bytes()[..], &[0; 96]].concat()
+}
