@@ -37,6 +37,7 @@
 //! ```
 
 mod authority;
+pub mod cluster;
 mod describe;
 mod dial;
 mod door;
@@ -47,8 +48,10 @@ mod link;
 mod link_error;
 mod listen;
 mod local;
+mod policy_file;
 mod subject;
 mod tls;
+pub mod toml_file;
 
 pub use authority::{Authority, IssueError, Issued, Request, Validity};
 pub use describe::Description;
