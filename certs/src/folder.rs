@@ -13,6 +13,7 @@ use crate::authority::{Authority, IssueError, Issued, Request, Validity};
 use crate::identity::Identity;
 use crate::local::{LoadError, LocalIdentity};
 use crate::subject::{Subject, SubjectError, is_usable_name};
+use crate::toml_file::FileError;
 
 const AUTHORITY: &str = "ca";
 
@@ -54,6 +55,17 @@ pub enum FolderError {
     /// A member's name or host is of no use.
     #[error(transparent)]
     Subject(#[from] SubjectError),
+    /// There must be one address per replica.
+    #[error("{addresses} addresses for {replicas} replicas: give one for each")]
+    Addresses {
+        /// Replicas planned.
+        replicas: usize,
+        /// Addresses given.
+        addresses: usize,
+    },
+    /// The members make no cluster.
+    #[error(transparent)]
+    Cluster(#[from] FileError),
     /// The authority issued nothing.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -203,7 +215,7 @@ pub fn key_path(folder: &Path, name: &str) -> PathBuf {
 
 /// Who may read a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Secret,
     Public,
 }
@@ -242,7 +254,7 @@ fn read(file: PathBuf) -> Result<String, FolderError> {
     fs::read_to_string(&file).map_err(|source| FolderError::Read { file, source })
 }
 
-fn write_files(
+pub(crate) fn write_files(
     folder: &Path,
     files: &[(PathBuf, String, Kind)],
     existing: Existing,
@@ -267,7 +279,7 @@ fn write_files(
 
 /// For a clear message before anything is written; that nothing is overwritten is ensured again
 /// when each file is created.
-fn check_absent<'a>(
+pub(crate) fn check_absent<'a>(
     mut paths: impl Iterator<Item = &'a PathBuf>,
     existing: Existing,
 ) -> Result<(), FolderError> {

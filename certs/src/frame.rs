@@ -74,12 +74,22 @@ impl FrameDecoder {
         Ok(Some(std::mem::take(&mut self.body)))
     }
 
+    /// Permits frames of another length from now on.
+    pub(crate) fn set_frame_bytes_max(&mut self, bytes: usize) {
+        self.frame_bytes_max = bytes;
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub(crate) fn is_within_frame(&self) -> bool {
+        self.header_filled > 0
+    }
+
     /// To be asked at the end of the stream: it must be the end of a frame too.
     pub(crate) fn finish(&self) -> Result<(), FrameError> {
-        if self.header_filled == 0 {
-            Ok(())
-        } else {
+        if self.is_within_frame() {
             Err(FrameError::Truncated)
+        } else {
+            Ok(())
         }
     }
 

@@ -38,6 +38,7 @@
 
 mod authority;
 pub mod cluster;
+pub mod deployment;
 mod describe;
 mod dial;
 mod door;

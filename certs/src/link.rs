@@ -175,6 +175,18 @@ impl FrameReader {
         }
     }
 
+    /// Permits the peer frames of another length from now on: little before it has said what it
+    /// wants. What it sends in excess ends the link.
+    pub fn set_frame_bytes_max(&mut self, bytes: usize) {
+        self.decoder.set_frame_bytes_max(bytes);
+    }
+
+    /// Whether the peer has begun a frame and not ended it, as far as [`FrameReader::next`] has
+    /// read. Whoever leaves it at that for long holds our memory on purpose.
+    pub fn is_within_frame(&self) -> bool {
+        self.decoder.is_within_frame()
+    }
+
     fn decode(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
         let arrived = self.chunk.as_ref().map_or(&[][..], |chunk| &chunk.bytes);
         let mut rest = arrived.get(self.chunk_read..).unwrap_or_default();

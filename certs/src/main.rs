@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bts_certs::deployment::{DeploymentPlan, create_deployment};
 use bts_certs::folder::{self, ClusterPlan, Existing, FolderError};
 use bts_certs::{
     Authority, CertificateError, Description, Identity, IssueError, Subject, SubjectError, Validity,
@@ -60,7 +61,10 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
-    /// Make an authority, replicas and clients at once, for a laboratory.
+    /// Make a whole deployment: authority, keys, certificates, and the settings of every member.
+    ///
+    /// On separate hosts give their addresses. Each host needs ca.crt, cluster.toml and the three
+    /// files of its member; ca.key belongs on none of them.
     Cluster {
         /// Folder for the files; created if it does not exist.
         folder: PathBuf,
@@ -77,6 +81,8 @@ enum Command {
             default_value = "localhost,127.0.0.1,::1"
         )]
         hosts: Vec<String>,
+        #[command(flatten)]
+        place: PlaceArgs,
         #[command(flatten)]
         options: Options,
     },
@@ -117,6 +123,19 @@ struct ReplicaArgs {
     /// Hosts (addresses or names, without port) under which it may be dialed.
     #[arg(long = "host", value_delimiter = ',')]
     hosts: Vec<String>,
+}
+
+#[derive(Args)]
+struct PlaceArgs {
+    /// How many replicas may be malicious; the most that so many replicas survive if not said.
+    #[arg(long)]
+    faults: Option<usize>,
+    /// Where the replicas listen, in order: host:port, separated by commas.
+    #[arg(long, value_delimiter = ',', conflicts_with = "base_port")]
+    addresses: Vec<String>,
+    /// Without addresses: the replicas listen on 127.0.0.1, on this port and the following.
+    #[arg(long, default_value_t = 7400, value_parser = clap::value_parser!(u16).range(1..))]
+    base_port: u16,
 }
 
 #[derive(Args)]
@@ -206,13 +225,22 @@ fn run(command: Command) -> Result<(), Failure> {
             replicas,
             clients,
             hosts,
+            place,
             options,
         } => {
             let clients = clients
                 .into_iter()
                 .filter(|name| !name.is_empty())
                 .collect();
-            cluster(&folder, replicas, hosts, clients, &options)
+            let validity = options.validity();
+            let members = ClusterPlan {
+                replicas,
+                hosts,
+                clients,
+                authority_validity: validity,
+                validity,
+            };
+            cluster(&folder, place.plan(members), existing(options.force))
         }
         Command::Request {
             folder,
@@ -242,27 +270,16 @@ fn add(folder: &Path, subject: &Subject, options: &Options) -> Result<(), Failur
     Ok(())
 }
 
-fn cluster(
-    folder: &Path,
-    replicas: u32,
-    hosts: Vec<String>,
-    clients: Vec<String>,
-    options: &Options,
-) -> Result<(), Failure> {
-    let validity = options.validity();
-    let plan = ClusterPlan {
-        replicas,
-        hosts,
-        clients,
-        authority_validity: validity,
-        validity,
-    };
-    folder::create_cluster(folder, &plan, existing(options.force))?
+fn cluster(folder: &Path, plan: DeploymentPlan, existing: Existing) -> Result<(), Failure> {
+    create_deployment(folder, &plan, existing)?
         .iter()
         .for_each(print);
+    let folder = folder.display();
     eprintln!(
-        "made a cluster in {}; ca.key belongs on none of its hosts",
-        folder.display()
+        "made a cluster of {} replicas in {folder}, of which {} may be malicious; start each with\n\
+         \x20   bts-replica --config {folder}/replica-<index>.toml\n\
+         keep ca.key secret: it belongs on none of the hosts",
+        plan.members.replicas, plan.faults,
     );
     Ok(())
 }
@@ -341,6 +358,23 @@ fn hint(failure: &Failure) -> &'static str {
     }
 }
 
+impl PlaceArgs {
+    fn plan(self, members: ClusterPlan) -> DeploymentPlan {
+        let ports = self.base_port..=u16::MAX;
+        let local = ports.map(|port| format!("127.0.0.1:{port}"));
+        let addresses = match self.addresses.as_slice() {
+            [] => local.take(members.replicas as usize).collect(),
+            _ => self.addresses,
+        };
+        let faults_max = members.replicas.saturating_sub(1) / 3;
+        DeploymentPlan {
+            faults: self.faults.unwrap_or(faults_max as usize),
+            addresses,
+            members,
+        }
+    }
+}
+
 impl MemberArgs {
     fn subject(&self) -> Result<Subject, SubjectError> {
         match (self.index, &self.name) {
@@ -361,7 +395,11 @@ impl Failure {
         match self {
             Self::Subject(_) | Self::NoCertificate(_) | Self::Certificate { .. } => 2,
             Self::Folder(
-                FolderError::Subject(_) | FolderError::Twice(_) | FolderError::Exists(_),
+                FolderError::Subject(_)
+                | FolderError::Twice(_)
+                | FolderError::Exists(_)
+                | FolderError::Addresses { .. }
+                | FolderError::Cluster(_),
             ) => 2,
             Self::Folder(FolderError::Issue(IssueError::Request(_) | IssueError::Key(_))) => 2,
             Self::Read { .. } | Self::Folder(_) => 1,

@@ -1,7 +1,7 @@
 //! Whom a certificate is for: role, name, and the hosts it may be dialed under.
 //!
 //! Names become file names, log fields and certificate subjects, so they are a small alphabet. A
-//! client cannot be named like a replica or like the authority's files.
+//! client cannot be named like a replica, or like the files of the authority or the cluster.
 
 use std::net::IpAddr;
 
@@ -38,7 +38,7 @@ pub enum SubjectError {
     )]
     Name(String),
     /// The name belongs to the authority or to a replica.
-    #[error("`{0}` is reserved: a client may not be named `ca` or `replica-...`")]
+    #[error("`{0}` is reserved: a client may not be named `ca`, `cluster` or `replica-...`")]
     Reserved(String),
     /// A host is neither an IP address nor a DNS name.
     #[error("`{0}` is neither an IP address nor a DNS name; give hosts without port")]
@@ -82,7 +82,7 @@ impl Subject {
             return Err(SubjectError::Name(name.into()));
         }
         let lower = name.to_ascii_lowercase();
-        if lower == "ca" || lower.starts_with("replica-") {
+        if lower == "ca" || lower == "cluster" || lower.starts_with("replica-") {
             return Err(SubjectError::Reserved(name.into()));
         }
         Ok(Self {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn subject_client_named_like_a_replica_or_the_authority_is_refused() {
-        for name in ["ca", "CA", "replica-0", "Replica-1"] {
+        for name in ["ca", "CA", "cluster", "replica-0", "Replica-1"] {
             assert_eq!(
                 Subject::client(name),
                 Err(SubjectError::Reserved(name.into()))
