@@ -2,6 +2,8 @@
 //! replica -> replica. Enums are append-only: a variant's position is its tag on the wire
 //! (docs/wire.md). "Synced" beside a message: it leaves only when what it names is on disk.
 
+mod hello;
+
 use serde::{Deserialize, Serialize};
 
 use crate::consensus::certificate::{Certificate, SealedVote, Value};
@@ -9,63 +11,13 @@ use crate::content::{Content, Decision};
 use crate::crypto::hash::Digest;
 use crate::crypto::sign::SignedBytes;
 use crate::ids::{
-    Ballot, ClusterId, ContentHash, EntryId, Epoch, Incarnation, OpId, PublicKey, ReplicaId,
-    RequestId, Session, SpaceName, TakeNumber, WatchId,
+    Ballot, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, RequestId, SpaceName,
+    TakeNumber, WatchId,
 };
 use crate::template::Template;
 use crate::tuple::Tuple;
 
-/// The first frame on a connection, from whoever dialled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// Protocol version.
-    pub version: u16,
-    /// The cluster the dialler believes to speak to.
-    pub cluster: ClusterId,
-    /// Hash of its configuration.
-    pub configuration: Digest,
-    /// As what it speaks; must fit its certificate.
-    pub role: HelloRole,
-}
-
-/// Who dials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HelloRole {
-    /// A client process.
-    Client {
-        /// Its session.
-        session: Session,
-    },
-    /// A replica, which sends on the connection and hears nothing but the answer to this.
-    Replica {
-        /// Which.
-        replica: ReplicaId,
-        /// Identity of its store.
-        incarnation: Incarnation,
-        /// Hash of its policy, which must be equal everywhere.
-        policy: Digest,
-        /// Number after the last of our decisions that it has heard of.
-        stream_next: u64,
-    },
-}
-
-/// The answer to a [`Hello`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HelloReply {
-    /// Welcome.
-    Ack {
-        /// Protocol version.
-        version: u16,
-        /// Who answers.
-        replica: ReplicaId,
-        /// Identity of its store.
-        incarnation: Incarnation,
-        /// Number after the last decision of the dialler's stream that it has heard of.
-        stream_next: u64,
-    },
-    /// Go away, with the reason in words; the connection is closed.
-    Refused(String),
-}
+pub use hello::{Hello, HelloReply, HelloRole};
 
 /// A request of a client. The session is that of the connection's Hello.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -477,6 +429,11 @@ pub enum PeerMessage {
         id: EntryId,
         /// The certificate of the highest epoch released here.
         certificate: Certificate,
+    },
+    /// Go on with the stream of your decisions from this number; some were lost.
+    Resume {
+        /// The number.
+        next: u64,
     },
 }
 

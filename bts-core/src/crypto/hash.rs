@@ -110,6 +110,9 @@ mod tests {
     fn hash_golden_vector() {
         let digest = Hasher::new(Domain::Put).part(b"x").number(7).finish();
         let hex: String = digest.0.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "ac494639a719cb06742c8146918cc7c903e7bf86a2b0aea4590bd9b69af2d70c");
+        assert_eq!(
+            hex,
+            "ac494639a719cb06742c8146918cc7c903e7bf86a2b0aea4590bd9b69af2d70c"
+        );
     }
 }

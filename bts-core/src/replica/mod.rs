@@ -1,20 +1,54 @@
 //! The server as a state machine: its inputs, its outputs, and the table that leads each message to
-//! the file that handles it.
+//! the file that handles it. Every handler filters first (a named reason to ignore or refuse), then
+//! acts. What promises something goes through [`Replica::promise`], and leaves when it is synced.
 
+mod answer;
+mod contest;
+mod index;
+mod on_applied;
+mod on_decide;
+mod on_fetch;
+mod on_lock;
+mod on_out;
+mod on_promise;
+mod on_propose;
+mod on_read;
+mod on_take;
+mod on_timer;
 pub mod outputs;
+mod ranges;
 pub mod record;
+mod recover;
+mod report;
+mod sessions;
+mod store;
+mod wake;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 
 use crate::configuration::Configuration;
-use crate::ids::{ClientRef, Incarnation, Lsn, ReplicaId};
-use crate::message::{ClientRequest, PeerMessage};
+use crate::crypto::sign::Signer;
+use crate::crypto::verified::Verifier;
+use crate::ids::{ClientRef, EntryId, Incarnation, Lsn, PublicKey, ReplicaId};
+use crate::limits;
+use crate::message::{ClientBody, ClientRequest, PeerMessage, ReplyBody};
+use crate::quorum::ClusterSize;
 use crate::time::{Span, Time};
 
 pub use outputs::{Event, Outgoing, Outputs, Principal};
 pub use record::Record;
+
+use contest::Contest;
+use on_applied::Streams;
+use on_fetch::Fetches;
+use on_timer::Timers;
+use outputs::Gate;
+use sessions::Sessions;
+use store::Store;
+use wake::Hint;
 
 /// What happens to a replica.
 #[derive(Clone, Debug)]
@@ -67,30 +101,181 @@ pub struct Limits {
     pub live_contents_per_writer: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            open_votes_per_client: limits::OPEN_VOTES_PER_CLIENT_MAX,
+            waiters_per_session: limits::WAITERS_PER_SESSION_MAX,
+            live_contents_per_writer: limits::LIVE_CONTENTS_PER_WRITER_MAX,
+        }
+    }
+}
+
 /// The server.
 #[derive(Debug)]
 pub struct Replica {
     options: Options,
+    size: ClusterSize,
+    signer: Signer,
+    verifier: Verifier,
+    now: Time,
+    /// Durable state; changed by [`Replica::log`] only.
+    store: Store,
+    gate: Gate,
+    sessions: Sessions,
+    /// Open instances with something to do.
+    contests: BTreeMap<EntryId, Contest>,
+    /// Entries that blocked `in`s are being told of.
+    hints: BTreeMap<EntryId, Hint>,
+    streams: Streams,
+    fetches: Fetches,
+    timers: Timers,
+    connected: BTreeSet<ReplicaId>,
+    refused: u64,
+    forged: BTreeMap<PublicKey, u64>,
+    convicted: BTreeMap<PublicKey, u64>,
+    evidence: Vec<crate::misbehavior::Evidence>,
+    counters: BTreeMap<&'static str, u64>,
 }
 
 impl Replica {
     /// A replica without any entry.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        let configuration = Arc::clone(&options.configuration);
+        let context = *configuration.signing_context();
+        let signer = Signer::new(options.key.clone(), context);
+        assert_eq!(
+            configuration.key_of(options.id),
+            Some(signer.public()),
+            "the key of {} is another one in the configuration",
+            options.id
+        );
+        let size = configuration.size();
+        Self {
+            size,
+            signer,
+            verifier: Verifier::new(configuration),
+            now: Time::ZERO,
+            store: Store::default(),
+            gate: Gate::default(),
+            sessions: Sessions::default(),
+            contests: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            streams: Streams::default(),
+            fetches: Fetches::default(),
+            timers: Timers::default(),
+            connected: BTreeSet::new(),
+            refused: 0,
+            forged: BTreeMap::new(),
+            convicted: BTreeMap::new(),
+            evidence: Vec::new(),
+            counters: BTreeMap::new(),
+            options,
+        }
     }
 
     /// Takes one input to its end.
-    pub fn handle(&mut self, _now: Time, _input: Input, _out: &mut Outputs) {
-        let _ = &self.options;
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) {
+        self.now = self.now.max(now);
+        match input {
+            Input::ClientConnected(client) => self.sessions.connect(client),
+            Input::ClientGone(client) => self.on_client_gone(client),
+            Input::Client(from, request) => self.on_client(from, request, out),
+            Input::PeerConnected(peer, stream_next) => {
+                self.on_peer_connected(peer, stream_next, out);
+            }
+            Input::PeerGone(peer) => {
+                self.connected.remove(&peer);
+            }
+            Input::Peer(from, message) => self.on_peer(from, message, out),
+            Input::Synced(lsn) => {
+                self.gate.synced(lsn);
+                self.settle_all_stable();
+            }
+            Input::Tick => {}
+        }
+        self.on_timers(out);
+        self.release(out);
     }
 
     /// When the replica wants a [`Input::Tick`], and what for.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
-        None
+        self.timers.next()
     }
 
     /// Number after the last decision of this peer's stream that was heard of, for the Hello.
-    pub fn stream_next(&self, _peer: ReplicaId) -> u64 {
-        0
+    pub fn stream_next(&self, peer: ReplicaId) -> u64 {
+        self.streams.heard_next(peer)
+    }
+
+    fn on_client(&mut self, from: ClientRef, message: ClientRequest, out: &mut Outputs) {
+        let request = message.request;
+        match message.body {
+            ClientBody::Out { entry } => self.on_out(from, request, entry, out),
+            ClientBody::Read(read) => self.on_read(from, request, read, out),
+            ClientBody::StillEmpty {
+                watch,
+                nonce,
+                stable,
+            } => {
+                self.on_still_empty(from, request, watch, nonce, &stable, out);
+            }
+            ClientBody::WriteBack { entry } => self.on_write_back(from, request, entry, out),
+            ClientBody::Take(take) => {
+                self.on_take(from, request, take, message.settled_below, out);
+            }
+            ClientBody::Evidence(take) => self.on_evidence(from, request, take, out),
+            ClientBody::Lock(lock) => self.on_client_lock(from, request, lock, out),
+            ClientBody::Decide { decision, applied } => {
+                self.on_client_decide(from, request, decision, applied, out);
+            }
+            ClientBody::Fetch(key) => self.on_client_fetch(from, request, key, out),
+            ClientBody::Dropped { id } => self.on_dropped(&id, out),
+            ClientBody::Cancel { waiter } => self.sessions.cancel((from, waiter)),
+            ClientBody::Inspect => {
+                let report = Box::new(self.report());
+                self.reply(from, request, ReplyBody::Report(report), out);
+            }
+            ClientBody::List {
+                space,
+                template,
+                after,
+            } => {
+                self.on_list(from, request, &space, &template, after, out);
+            }
+        }
+    }
+
+    fn on_peer(&mut self, from: ReplicaId, message: PeerMessage, out: &mut Outputs) {
+        match message {
+            PeerMessage::Promise {
+                promise,
+                takes,
+                released,
+            } => {
+                self.on_promise(from, promise, takes, released, out);
+            }
+            PeerMessage::Propose(proposal) => self.on_propose(from, proposal, out),
+            PeerMessage::PrepareVote(vote) => self.on_prepare_vote(from, vote, out),
+            PeerMessage::Lock(lock) => self.on_peer_lock(from, lock, out),
+            PeerMessage::CommitVote(vote) => self.on_commit_vote(from, vote, out),
+            PeerMessage::Decide(decision) => self.on_peer_decide(from, decision, out),
+            PeerMessage::Applied { from: first, items } => {
+                self.on_applied(from, first, items, out);
+            }
+            PeerMessage::Resume { next } => self.on_resume(from, next),
+            PeerMessage::Relay { entry } => self.on_relay(from, entry, out),
+            PeerMessage::Fetch(key) => self.on_peer_fetch(from, key, out),
+            PeerMessage::Given(given) => self.on_given(from, given, out),
+            PeerMessage::NotHeld(_) => {}
+            PeerMessage::Removed { id, removal } => self.on_removed(from, &id, removal, out),
+            PeerMessage::Released { id, certificate } => {
+                self.on_released(from, &id, certificate, out);
+            }
+        }
+    }
+
+    fn on_client_gone(&mut self, client: ClientRef) {
+        self.sessions.disconnect(client);
     }
 }

@@ -1,8 +1,14 @@
-//! What a replica wants done.
+//! What a replica wants done, and the gate that holds back what is not yet durable: nothing leaves
+//! before what it depends on is synced (PROTOCOL section 3).
+
+use std::collections::VecDeque;
 
 use super::record::Record;
-use crate::ids::{ClientRef, Lsn, ReplicaId};
-use crate::message::{PeerMessage, Reply};
+use crate::codec;
+use crate::consensus::certificate::{SealedVote, Statement, VoteKind};
+use crate::crypto::sign::Signer;
+use crate::ids::{ClientRef, Lsn, ReplicaId, RequestId};
+use crate::message::{PeerMessage, Reply, ReplyBody};
 use crate::misbehavior::{Evidence, Forgery};
 
 /// The results of one or more inputs. The owner empties it.
@@ -53,4 +59,137 @@ pub enum Event {
         /// Why.
         why: String,
     },
+}
+
+/// Whom a vote is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum VoteTo {
+    /// A client that asked.
+    Client(ClientRef, RequestId),
+    /// A co-proposer, possibly this replica itself.
+    Replica(ReplicaId),
+}
+
+/// Something that waits for the disk.
+#[derive(Debug)]
+enum Held {
+    Message(Box<Outgoing>),
+    Vote(VoteTo, VoteKind, Statement),
+}
+
+/// What a released vote became.
+#[derive(Debug)]
+pub(super) struct ReleasedVote {
+    pub(super) to: VoteTo,
+    pub(super) vote: SealedVote,
+}
+
+/// Messages that promise something, each with the last record that it depends on.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    last: Lsn,
+    synced: Lsn,
+    held: VecDeque<(Lsn, Held)>,
+}
+
+impl Gate {
+    /// The number of the next record.
+    pub(super) fn log(&mut self) -> Lsn {
+        self.last = Lsn(self.last.0 + 1);
+        self.last
+    }
+
+    /// Holds a message until everything logged so far is durable.
+    pub(super) fn promise(&mut self, message: Outgoing) {
+        self.held
+            .push_back((self.last, Held::Message(Box::new(message))));
+    }
+
+    /// The same for a vote, which is signed together with others when it leaves.
+    pub(super) fn vote(&mut self, to: VoteTo, kind: VoteKind, statement: Statement) {
+        self.held
+            .push_back((self.last, Held::Vote(to, kind, statement)));
+    }
+
+    /// The last record logged.
+    pub(super) fn last(&self) -> Lsn {
+        self.last
+    }
+
+    /// The last record known to be durable.
+    pub(super) fn is_synced_to(&self) -> Lsn {
+        self.synced
+    }
+
+    pub(super) fn synced(&mut self, lsn: Lsn) {
+        assert!(
+            lsn <= self.last,
+            "{lsn} was never logged, the last was {}",
+            self.last
+        );
+        self.synced = self.synced.max(lsn);
+    }
+
+    /// Lets go what is durable. All votes among it share one signature.
+    pub(super) fn release(
+        &mut self,
+        me: ReplicaId,
+        signer: &Signer,
+        out: &mut Outputs,
+    ) -> Vec<ReleasedVote> {
+        let mut votes = Vec::new();
+        while self
+            .held
+            .front()
+            .is_some_and(|(lsn, _)| *lsn <= self.synced)
+        {
+            match self.held.pop_front() {
+                Some((_, Held::Message(message))) => out.send.push(*message),
+                Some((_, Held::Vote(to, kind, statement))) => {
+                    votes.push((to, kind, codec::encode(&statement)));
+                }
+                None => {}
+            }
+        }
+        let payloads: Vec<_> = votes
+            .iter()
+            .map(|(_, kind, payload)| (kind.signed_kind(), payload.as_slice()))
+            .collect();
+        let seals = signer.seal(&payloads);
+        let sealed = votes.into_iter().zip(seals);
+        sealed
+            .map(|((to, kind, payload), seal)| ReleasedVote {
+                to,
+                vote: SealedVote {
+                    kind,
+                    payload,
+                    replica: me,
+                    seal,
+                },
+            })
+            .collect()
+    }
+}
+
+impl ReleasedVote {
+    /// The message that carries the vote, unless it is for this replica itself.
+    pub(super) fn message(self, me: ReplicaId) -> Result<Outgoing, SealedVote> {
+        match self.to {
+            VoteTo::Client(client, request) => {
+                let body = match self.vote.kind {
+                    VoteKind::First => ReplyBody::FirstVote(self.vote),
+                    VoteKind::Prepare | VoteKind::Commit => ReplyBody::CommitVote(self.vote),
+                };
+                Ok(Outgoing::Client(client, Reply { request, body }))
+            }
+            VoteTo::Replica(replica) if replica == me => Err(self.vote),
+            VoteTo::Replica(replica) => {
+                let message = match self.vote.kind {
+                    VoteKind::Commit => PeerMessage::CommitVote(self.vote),
+                    VoteKind::First | VoteKind::Prepare => PeerMessage::PrepareVote(self.vote),
+                };
+                Ok(Outgoing::Peer(replica, message))
+            }
+        }
+    }
 }

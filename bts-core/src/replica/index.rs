@@ -1,0 +1,352 @@
+//! Finding what matches without looking at the rest. Templates (and, the other way round, tuples)
+//! are sorted by *shape*: which positions are exact, typed or free. Within a shape everything that
+//! matches has one key, the projection of the bound positions, so a look-up is one range.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::codec;
+use crate::crypto::hash::{Digest, Domain, Hasher};
+use crate::ids::{ContentHash, EntryId};
+use crate::limits::SHAPES_MAX;
+use crate::template::{Pattern, Template};
+use crate::tuple::Tuple;
+
+/// How each position of a template is bound.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Shape(Vec<Bound>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bound {
+    Exact,
+    Typed,
+    Free,
+}
+
+impl Shape {
+    pub(super) fn of(template: &Template) -> Self {
+        let bound = |pattern: &Pattern| match pattern {
+            Pattern::Exact(_) => Bound::Exact,
+            Pattern::Typed(_) => Bound::Typed,
+            Pattern::Any => Bound::Free,
+        };
+        Self(template.patterns().iter().map(bound).collect())
+    }
+
+    fn fits(&self, tuple: &Tuple) -> bool {
+        self.0.len() == tuple.arity()
+    }
+
+    /// What all tuples that match one template of this shape have in common.
+    pub(super) fn project_tuple(&self, tuple: &Tuple) -> Digest {
+        let hasher = Hasher::new(Domain::Projection);
+        let bounds = self.0.iter().zip(tuple.fields());
+        bounds
+            .fold(hasher, |hasher, (bound, field)| match bound {
+                Bound::Exact => hasher.part(&codec::encode(field)),
+                Bound::Typed => hasher.part(&[field.field_type() as u8]),
+                Bound::Free => hasher,
+            })
+            .finish()
+    }
+
+    /// The same for the template itself.
+    pub(super) fn project_template(&self, template: &Template) -> Digest {
+        let hasher = Hasher::new(Domain::Projection);
+        let bound = |hasher: Hasher, pattern: &Pattern| match pattern {
+            Pattern::Exact(field) => hasher.part(&codec::encode(field)),
+            Pattern::Typed(field_type) => hasher.part(&[*field_type as u8]),
+            Pattern::Any => hasher,
+        };
+        template.patterns().iter().fold(hasher, bound).finish()
+    }
+}
+
+/// An entry's place in an index: its place on the ring, and which content of it.
+pub(super) type Place = (Digest, ContentHash);
+
+/// An indexed content.
+#[derive(Clone, Debug)]
+pub(super) struct Indexed {
+    /// The entry.
+    pub(super) id: EntryId,
+    /// The tuple of this content.
+    pub(super) tuple: Tuple,
+}
+
+/// The contents of one space.
+#[derive(Debug, Default)]
+pub(super) struct SpaceIndex {
+    all: BTreeMap<Place, Indexed>,
+    shapes: BTreeMap<Shape, ShapeIndex>,
+    uses: u64,
+}
+
+#[derive(Debug, Default)]
+struct ShapeIndex {
+    places: BTreeSet<(Digest, Place)>,
+    last_use: u64,
+}
+
+impl SpaceIndex {
+    /// Contents present.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn insert(&mut self, place: Place, indexed: Indexed) {
+        for (shape, index) in self
+            .shapes
+            .iter_mut()
+            .filter(|(s, _)| s.fits(&indexed.tuple))
+        {
+            index
+                .places
+                .insert((shape.project_tuple(&indexed.tuple), place));
+        }
+        self.all.insert(place, indexed);
+    }
+
+    pub(super) fn remove(&mut self, place: Place) {
+        let Some(indexed) = self.all.remove(&place) else {
+            return;
+        };
+        for (shape, index) in self
+            .shapes
+            .iter_mut()
+            .filter(|(s, _)| s.fits(&indexed.tuple))
+        {
+            index
+                .places
+                .remove(&(shape.project_tuple(&indexed.tuple), place));
+        }
+    }
+
+    /// What matches the template, along the ring from `start`, once around.
+    pub(super) fn matches<'a>(
+        &'a mut self,
+        template: &'a Template,
+        start: Digest,
+    ) -> impl Iterator<Item = (Place, &'a Indexed)> + 'a {
+        let shape = Shape::of(template);
+        let key = shape.project_template(template);
+        self.index_shape(&shape);
+        let places = &self.shapes.get(&shape).expect("indexed above").places;
+        let from = (key, (start, ContentHash(Digest([0; 32]))));
+        let low = (key, (Digest([0; 32]), ContentHash(Digest([0; 32]))));
+        let high = (key, (Digest([255; 32]), ContentHash(Digest([255; 32]))));
+        let ring = places.range(from..=high).chain(places.range(low..from));
+        let all = &self.all;
+        ring.filter_map(move |(_, place)| Some((*place, all.get(place)?)))
+            .filter(move |(_, indexed)| template.matches(&indexed.tuple))
+    }
+
+    /// Makes the index of a shape on first use, and forgets the one longest unused beyond the
+    /// bound.
+    fn index_shape(&mut self, shape: &Shape) {
+        self.uses += 1;
+        if let Some(index) = self.shapes.get_mut(shape) {
+            index.last_use = self.uses;
+            return;
+        }
+        if self.shapes.len() >= SHAPES_MAX {
+            let oldest = self.shapes.iter().min_by_key(|(_, index)| index.last_use);
+            let oldest = oldest.map(|(shape, _)| shape.clone());
+            oldest.and_then(|shape| self.shapes.remove(&shape));
+        }
+        let fitting = self
+            .all
+            .iter()
+            .filter(|(_, indexed)| shape.fits(&indexed.tuple));
+        let places = fitting.map(|(place, indexed)| (shape.project_tuple(&indexed.tuple), *place));
+        let index = ShapeIndex {
+            places: places.collect(),
+            last_use: self.uses,
+        };
+        self.shapes.insert(shape.clone(), index);
+    }
+}
+
+/// Templates that wait for tuples, found by the tuple.
+#[derive(Debug)]
+pub(super) struct TemplateIndex<K> {
+    shapes: BTreeMap<Shape, BTreeMap<Digest, BTreeSet<K>>>,
+}
+
+impl<K> Default for TemplateIndex<K> {
+    fn default() -> Self {
+        Self {
+            shapes: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Ord + Clone> TemplateIndex<K> {
+    pub(super) fn insert(&mut self, template: &Template, key: K) {
+        let shape = Shape::of(template);
+        let projection = shape.project_template(template);
+        self.shapes
+            .entry(shape)
+            .or_default()
+            .entry(projection)
+            .or_default()
+            .insert(key);
+    }
+
+    pub(super) fn remove(&mut self, template: &Template, key: &K) {
+        let shape = Shape::of(template);
+        let projection = shape.project_template(template);
+        let Some(projections) = self.shapes.get_mut(&shape) else {
+            return;
+        };
+        if let Some(keys) = projections.get_mut(&projection) {
+            keys.remove(key);
+            if keys.is_empty() {
+                projections.remove(&projection);
+            }
+        }
+        if projections.is_empty() {
+            self.shapes.remove(&shape);
+        }
+    }
+
+    /// The keys of all templates that may match the tuple; equal projections are as good as
+    /// certain to match.
+    pub(super) fn matching(&self, tuple: &Tuple) -> Vec<K> {
+        let fitting = self.shapes.iter().filter(|(shape, _)| shape.fits(tuple));
+        let found = fitting.filter_map(|(shape, keys)| keys.get(&shape.project_tuple(tuple)));
+        found.flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{PublicKey, Seq, Session, SpaceName};
+    use crate::tuple::{Field, FieldType};
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (self.0 >> 33) % bound
+        }
+
+        fn field(&mut self) -> Field {
+            match self.below(3) {
+                0 => Field::Int(self.below(3) as i64),
+                1 => Field::Uint(self.below(3)),
+                _ => Field::Text(["a", "b"][self.below(2) as usize].into()),
+            }
+        }
+
+        fn tuple(&mut self) -> Tuple {
+            (0..1 + self.below(3)).map(|_| self.field()).collect()
+        }
+
+        fn template(&mut self) -> Template {
+            let mut pattern = || match self.below(3) {
+                0 => Pattern::Exact(self.field()),
+                1 => Pattern::Typed([FieldType::Int, FieldType::Uint][self.below(2) as usize]),
+                _ => Pattern::Any,
+            };
+            (0..3).map(|_| pattern()).collect()
+        }
+    }
+
+    fn place(seq: u64) -> (Place, EntryId) {
+        let space = SpaceName::new("s").expect("legal");
+        let id = EntryId::written(space, PublicKey([1; 32]), Session(1), Seq(seq));
+        let ring = Hasher::new(Domain::Ring).number(seq).finish();
+        ((ring, ContentHash(ring)), id)
+    }
+
+    #[test]
+    fn index_agrees_with_a_scan() {
+        let mut random = Random(3);
+        let mut index = SpaceIndex::default();
+        let mut scan: BTreeMap<Place, Tuple> = BTreeMap::new();
+        for step in 0..3000 {
+            let (place, id) = place(random.below(60));
+            match random.below(3) {
+                0 => {
+                    index.remove(place);
+                    scan.remove(&place);
+                }
+                _ if !scan.contains_key(&place) => {
+                    let tuple = random.tuple();
+                    index.insert(
+                        place,
+                        Indexed {
+                            id,
+                            tuple: tuple.clone(),
+                        },
+                    );
+                    scan.insert(place, tuple);
+                }
+                _ => {}
+            }
+            let template = random.template();
+            let start = Hasher::new(Domain::RingStart).number(step).finish();
+            let found: Vec<_> = index
+                .matches(&template, start)
+                .map(|(place, _)| place)
+                .collect();
+            let matching = || {
+                scan.iter()
+                    .filter(|(_, t)| template.matches(t))
+                    .map(|(p, _)| *p)
+            };
+            let after = matching().filter(|place| place.0 >= start);
+            let expected: Vec<_> = after
+                .chain(matching().filter(|place| place.0 < start))
+                .collect();
+            assert_eq!(found, expected, "step {step}");
+        }
+        assert!(index.shapes.len() > 10);
+    }
+
+    #[test]
+    fn index_keeps_a_bounded_number_of_shapes() {
+        let mut index = SpaceIndex::default();
+        for bits in 0..200u32 {
+            let pattern = |bit: u32| match bits >> bit & 1 {
+                1 => Pattern::Any,
+                _ => Pattern::Typed(FieldType::Int),
+            };
+            let template: Template = (0..8).map(pattern).collect();
+            assert_eq!(index.matches(&template, Digest([0; 32])).count(), 0);
+        }
+        assert_eq!(index.shapes.len(), SHAPES_MAX);
+    }
+
+    #[test]
+    fn template_index_agrees_with_a_scan() {
+        let mut random = Random(11);
+        let mut index = TemplateIndex::default();
+        let mut scan: BTreeMap<u64, Template> = BTreeMap::new();
+        for step in 0..2000 {
+            let key = random.below(40);
+            if let Some(template) = scan.remove(&key) {
+                index.remove(&template, &key);
+            } else {
+                let template = random.template();
+                index.insert(&template, key);
+                scan.insert(key, template);
+            }
+            let tuple = random.tuple();
+            let found: BTreeSet<_> = index.matching(&tuple).into_iter().collect();
+            let expected = scan
+                .iter()
+                .filter(|(_, t)| t.matches(&tuple))
+                .map(|(k, _)| *k);
+            assert_eq!(found, expected.collect(), "step {step}");
+        }
+        scan.iter()
+            .for_each(|(key, template)| index.remove(template, key));
+        assert!(index.shapes.is_empty(), "nothing is left behind");
+    }
+}

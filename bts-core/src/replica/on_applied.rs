@@ -1,0 +1,247 @@
+//! Streams of applied decisions, and stability (PROTOCOL section 4 rdp rule 5, section 7). Replicas
+//! tell one another what they applied, numbered and in batches; whoever hears of a decision that it
+//! missed asks for it [G5]; a decision with puts is stable when `q` replicas applied it [A1, C4].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::on_timer::Timer;
+use super::{Outgoing, Outputs, Replica};
+use crate::content::{DecidedTake, HeldContent};
+use crate::ids::{EntryId, Lsn, OpId, ReplicaId, SpaceName};
+use crate::limits::APPLIED_BATCH_MAX;
+use crate::message::{FetchKey, PeerMessage};
+use crate::time::Span;
+
+/// How long a decision that a peer applied may be on its way here before it is asked for.
+const EXPECT_WITHIN: Span = Span::from_millis(50);
+/// After the last news the position in the stream is told again, so that a lost tail is noticed:
+/// after this span, and twice more, each time later.
+const POSITION_AFTER: Span = Span::from_millis(500);
+const POSITION_TIMES: u32 = 3;
+/// Decisions heard of before they were applied here, per peer.
+const EARLY_MAX: usize = 64 * 1024;
+
+/// A decision with puts that may not be applied at `q` replicas yet.
+#[derive(Debug)]
+pub(super) struct Unstable {
+    /// The decision.
+    pub(super) decided: Arc<DecidedTake>,
+    /// What it removed here.
+    pub(super) contents: Vec<HeldContent>,
+    /// Where this replica logged it.
+    logged: Lsn,
+    /// Peers that said they applied it.
+    peers: BTreeSet<ReplicaId>,
+}
+
+/// The own stream, and what was heard of the others'.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    mine: Vec<(EntryId, OpId)>,
+    sent: BTreeMap<ReplicaId, u64>,
+    heard: BTreeMap<ReplicaId, u64>,
+    unstable: BTreeMap<EntryId, Unstable>,
+    early: BTreeMap<EntryId, BTreeMap<ReplicaId, OpId>>,
+    early_of: BTreeMap<ReplicaId, usize>,
+    positions_left: u32,
+}
+
+impl Streams {
+    /// Number after the last that was heard of this peer's stream.
+    pub(super) fn heard_next(&self, peer: ReplicaId) -> u64 {
+        self.heard.get(&peer).copied().unwrap_or(0)
+    }
+
+    fn take_early(&mut self, id: &EntryId) -> BTreeMap<ReplicaId, OpId> {
+        let early = self.early.remove(id).unwrap_or_default();
+        for peer in early.keys() {
+            if let Some(count) = self.early_of.get_mut(peer) {
+                *count -= 1;
+            }
+        }
+        early
+    }
+
+    fn note_early(&mut self, peer: ReplicaId, id: &EntryId, op: OpId) {
+        let count = self.early_of.entry(peer).or_default();
+        if *count < EARLY_MAX
+            && self
+                .early
+                .entry(id.clone())
+                .or_default()
+                .insert(peer, op)
+                .is_none()
+        {
+            *count += 1;
+        }
+    }
+}
+
+impl Replica {
+    /// A decision was applied here: it joins the own stream.
+    pub(super) fn stream(&mut self, decided: &Arc<DecidedTake>, contents: Vec<HeldContent>) {
+        let (id, op) = (decided.id().clone(), decided.op());
+        self.streams.mine.push((id.clone(), op));
+        self.streams.positions_left = POSITION_TIMES;
+        let early = self.streams.take_early(&id);
+        let puts_nothing = decided.take().puts.is_empty();
+        if puts_nothing || contents.is_empty() {
+            return;
+        }
+        let same_op = early.into_iter().filter(|(_, said)| *said == op);
+        let peers = same_op.map(|(peer, _)| peer).collect();
+        let logged = self.gate.last();
+        let unstable = Unstable {
+            decided: Arc::clone(decided),
+            contents,
+            logged,
+            peers,
+        };
+        self.streams.unstable.insert(id.clone(), unstable);
+        self.settle_stable(&id);
+    }
+
+    /// Decisions of a space that are not known to be stable, and removed something here.
+    pub(super) fn unstable<'a>(
+        &'a self,
+        space: &'a SpaceName,
+    ) -> impl Iterator<Item = &'a Unstable> + 'a {
+        let of_space = self
+            .streams
+            .unstable
+            .iter()
+            .filter(move |(id, _)| id.space() == space);
+        of_space.map(|(_, unstable)| unstable)
+    }
+
+    /// The voters of a decided Take on a put held it, so its origin is stable.
+    pub(super) fn known_stable(&mut self, origin: &EntryId) {
+        if self.streams.unstable.remove(origin).is_some() {
+            self.count("stable by descent");
+        }
+    }
+
+    /// A peer's news.
+    pub(super) fn on_applied(
+        &mut self,
+        from: ReplicaId,
+        first: u64,
+        items: Vec<(EntryId, OpId)>,
+        out: &mut Outputs,
+    ) {
+        let next = self.streams.heard_next(from);
+        if first > next {
+            self.count("stream gap");
+            self.send_peer(from, PeerMessage::Resume { next }, out);
+        } else {
+            let end = first.saturating_add(items.len() as u64);
+            self.streams.heard.insert(from, end.max(next));
+        }
+        for (id, op) in items.into_iter().take(APPLIED_BATCH_MAX) {
+            self.hear_applied(from, &id, op);
+        }
+    }
+
+    fn hear_applied(&mut self, from: ReplicaId, id: &EntryId, op: OpId) {
+        match self.store.decision(id).map(|decided| decided.op()) {
+            Some(known) if known == op => {
+                if let Some(unstable) = self.streams.unstable.get_mut(id) {
+                    unstable.peers.insert(from);
+                    self.settle_stable(id);
+                }
+            }
+            Some(_) => self.count("peer applied another decision"),
+            None if id.is_canonical() => {
+                self.streams.note_early(from, id, op);
+                self.want_later(FetchKey::Decision(id.clone()), EXPECT_WITHIN);
+            }
+            None => {}
+        }
+    }
+
+    /// A peer misses a part of the own stream.
+    pub(super) fn on_resume(&mut self, from: ReplicaId, next: u64) {
+        let end = self.streams.mine.len() as u64;
+        self.streams.sent.insert(from, next.min(end));
+        self.timers.arm(Timer::Tell, self.now);
+    }
+
+    pub(super) fn on_peer_connected(&mut self, peer: ReplicaId, next: u64, out: &mut Outputs) {
+        self.connected.insert(peer);
+        self.on_resume(peer, next);
+        let open: Vec<_> = self
+            .store
+            .promised_entries()
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in open {
+            self.repeat_promise(&id, &[peer]);
+            self.repeat_own(&id, &[peer]);
+        }
+        let _ = out;
+    }
+
+    /// Tells connected peers the news.
+    pub(super) fn on_tell_timer(&mut self) {
+        let mut more = false;
+        for peer in self.connected.clone() {
+            let sent = self.streams.sent.get(&peer).copied().unwrap_or(0);
+            let start = usize::try_from(sent).unwrap_or(usize::MAX);
+            let news = self.streams.mine.get(start..).unwrap_or_default();
+            let items: Vec<_> = news.iter().take(APPLIED_BATCH_MAX).cloned().collect();
+            if items.is_empty() {
+                continue;
+            }
+            more |= items.len() < news.len();
+            self.streams.sent.insert(peer, sent + items.len() as u64);
+            self.gate.promise(Outgoing::Peer(
+                peer,
+                PeerMessage::Applied { from: sent, items },
+            ));
+        }
+        if more {
+            self.timers.arm(Timer::Tell, self.now);
+        }
+        if self.streams.positions_left > 0 {
+            self.timers.arm(Timer::Position, self.now + POSITION_AFTER);
+        }
+    }
+
+    /// Tells connected peers how long the own stream is.
+    pub(super) fn on_position_timer(&mut self) {
+        let Some(left) = self.streams.positions_left.checked_sub(1) else {
+            return;
+        };
+        self.streams.positions_left = left;
+        let from = self.streams.mine.len() as u64;
+        let message = PeerMessage::Applied {
+            from,
+            items: Vec::new(),
+        };
+        for peer in self.connected.clone() {
+            self.gate.promise(Outgoing::Peer(peer, message.clone()));
+        }
+        if left > 0 {
+            let after = POSITION_AFTER.doubled(POSITION_TIMES - left);
+            self.timers.arm(Timer::Position, self.now + after);
+        }
+    }
+
+    /// What this replica logged became durable: it counts among those that applied.
+    pub(super) fn settle_all_stable(&mut self) {
+        // Few are unstable at any time: those of the last round trips.
+        let ids: Vec<_> = self.streams.unstable.keys().cloned().collect();
+        ids.iter().for_each(|id| self.settle_stable(id));
+    }
+
+    fn settle_stable(&mut self, id: &EntryId) {
+        let quorum = self.size.ack_quorum();
+        let synced = self.gate.is_synced_to();
+        let unstable = self.streams.unstable.get(id);
+        if unstable.is_some_and(|u| u.logged <= synced && u.peers.len() + 1 >= quorum) {
+            self.streams.unstable.remove(id);
+            self.count("stable by applied");
+        }
+    }
+}

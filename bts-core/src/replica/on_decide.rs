@@ -1,0 +1,227 @@
+//! The end of an instance (PROTOCOL sections 2, 4, 5.5): a Take removes the entry and puts others
+//! in its place in one logged step, in order of descent; a Release begins the next epoch.
+
+use std::sync::Arc;
+
+use super::on_fetch::Stashed;
+use super::on_timer::Timer;
+use super::record::Change;
+use super::{Outgoing, Outputs, Principal, Replica};
+use crate::consensus::certificate::Certificate;
+use crate::content::{DecidedTake, Decision, Outcome};
+use crate::crypto::verified::ValidCertificate;
+use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId};
+use crate::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, Removal, Reply, ReplyBody};
+use crate::time::Span;
+
+/// How long applied decisions are collected before peers are told.
+const TELL_AFTER: Span = Span::from_millis(2);
+
+/// What became of a decision.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// It is applied, or was before.
+    Done,
+    /// It is about a put whose origin must be applied first [C6].
+    Lacks(EntryId),
+}
+
+impl Replica {
+    pub(super) fn on_client_decide(
+        &mut self,
+        from: ClientRef,
+        request: RequestId,
+        decision: Decision,
+        applied: bool,
+        out: &mut Outputs,
+    ) {
+        let outcome = match self.verifier.decision(decision.clone()) {
+            Ok(outcome) => outcome,
+            Err(forgery) => return self.blame_client(from, request, forgery, out),
+        };
+        let settled_below = crate::ids::TakeNumber(0);
+        let result = self.on_outcome(Principal::Client(from), outcome.clone(), out);
+        match (result, outcome) {
+            (Applied::Lacks(origin), _) => {
+                let body = ClientBody::Decide { decision, applied };
+                let again = ClientRequest {
+                    request,
+                    settled_below,
+                    body,
+                };
+                self.stash(&origin, Stashed::Client(from, again));
+                self.want(FetchKey::Decision(origin), None, out);
+            }
+            (Applied::Done, Outcome::Taken(decided)) if applied => {
+                let body = ReplyBody::Applied {
+                    id: decided.id().clone(),
+                    op: decided.op(),
+                };
+                self.promise(from, request, body);
+            }
+            (Applied::Done, Outcome::Released(certificate)) if applied => {
+                self.reply_over(from, request, &certificate.statement().id);
+            }
+            (Applied::Done, _) => {}
+        }
+    }
+
+    pub(super) fn on_peer_decide(
+        &mut self,
+        from: ReplicaId,
+        decision: Decision,
+        out: &mut Outputs,
+    ) {
+        let by = Principal::Replica(from);
+        match self.verifier.decision(decision.clone()) {
+            Ok(outcome) => {
+                if let Applied::Lacks(origin) = self.on_outcome(by, outcome, out) {
+                    self.stash(&origin, Stashed::Peer(from, PeerMessage::Decide(decision)));
+                    self.want(FetchKey::Decision(origin), Some(from), out);
+                }
+            }
+            Err(forgery) => self.blame(by, forgery, out),
+        }
+    }
+
+    /// A peer says how an entry was removed. Only a decision is acted upon; a replica asks on
+    /// until it has one [C1].
+    pub(super) fn on_removed(
+        &mut self,
+        from: ReplicaId,
+        _id: &EntryId,
+        removal: Removal,
+        out: &mut Outputs,
+    ) {
+        match removal {
+            Removal::Decision(decision) => self.on_peer_decide(from, decision, out),
+            Removal::Forgotten | Removal::Unknown => {}
+        }
+    }
+
+    pub(super) fn on_released(
+        &mut self,
+        from: ReplicaId,
+        id: &EntryId,
+        certificate: Certificate,
+        out: &mut Outputs,
+    ) {
+        let by = Principal::Replica(from);
+        match self.verifier.decision(Decision {
+            certificate,
+            take: None,
+        }) {
+            Ok(Outcome::Released(valid)) if valid.statement().id == *id => {
+                self.on_outcome(by, Outcome::Released(valid), out);
+            }
+            Ok(_) => {}
+            Err(forgery) => self.blame(by, forgery, out),
+        }
+    }
+
+    /// Applies a verified end of an instance, once.
+    pub(super) fn on_outcome(
+        &mut self,
+        by: Principal,
+        outcome: Outcome,
+        out: &mut Outputs,
+    ) -> Applied {
+        match outcome {
+            Outcome::Taken(decided) => self.apply_decision(by, &decided, out),
+            Outcome::Released(certificate) => {
+                let statement = certificate.statement();
+                let id = &statement.id;
+                if !self.store.is_removed(id) && statement.epoch >= self.store.epoch(id) {
+                    self.apply_release(certificate, out);
+                }
+                Applied::Done
+            }
+        }
+    }
+
+    fn apply_decision(
+        &mut self,
+        by: Principal,
+        decided: &Arc<DecidedTake>,
+        out: &mut Outputs,
+    ) -> Applied {
+        let id = decided.id();
+        if let Some(known) = self.store.decision(id) {
+            assert_eq!(
+                known.op(),
+                decided.op(),
+                "two decisions for {id}: over f replicas are faulty"
+            );
+            return Applied::Done;
+        }
+        let origin = id.origin().map(|(origin, _)| origin);
+        if let Some(origin) = origin
+            .as_ref()
+            .filter(|origin| !self.store.is_removed(origin))
+        {
+            return Applied::Lacks(origin.clone());
+        }
+        let held = self
+            .store
+            .slot(id)
+            .map_or_else(Vec::new, |slot| slot.contents.clone());
+        self.log(Change::Decided(Arc::clone(decided)), out);
+        self.count("decided");
+        self.stream(decided, held);
+        self.timers.arm(Timer::Tell, self.now + TELL_AFTER);
+        if let Some(origin) = origin {
+            self.known_stable(&origin);
+        }
+        self.hints.remove(id);
+        self.sessions.unreserve(id);
+        self.tell_concerned(by, id, || ReplyBody::Removed {
+            id: id.clone(),
+            removal: Removal::Decision(decided.to_wire()),
+        });
+        for put in decided.puts() {
+            self.wake(&put, out);
+            self.unstash(&put.id, out);
+        }
+        self.unstash(id, out);
+        Applied::Done
+    }
+
+    /// the entry stays, the next epoch begins, and whoever waits for it is told.
+    pub(super) fn apply_release(&mut self, certificate: ValidCertificate, out: &mut Outputs) {
+        let statement = certificate.statement().clone();
+        let id = &statement.id;
+        self.log(Change::Released(certificate.clone()), out);
+        self.count("released");
+        self.sessions.unreserve(id);
+        self.tell_concerned(Principal::Replica(self.options.id), id, || {
+            ReplyBody::Released {
+                id: id.clone(),
+                certificate: certificate.certificate().clone(),
+            }
+        });
+        let contents = self
+            .store
+            .slot(id)
+            .map_or_else(Vec::new, |slot| slot.contents.clone());
+        contents.iter().for_each(|content| self.wake(content, out));
+        self.unstash(id, out);
+    }
+
+    /// Ends the contest, and tells the clients in it but the one whom it is known from.
+    fn tell_concerned(&mut self, by: Principal, id: &EntryId, body: impl Fn() -> ReplyBody) {
+        let Some(contest) = self.contests.remove(id) else {
+            return;
+        };
+        for (client, request) in contest.concerned() {
+            if by != Principal::Client(client) {
+                self.gate.promise(Outgoing::Client(
+                    client,
+                    Reply {
+                        request,
+                        body: body(),
+                    },
+                ));
+            }
+        }
+    }
+}

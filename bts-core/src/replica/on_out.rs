@@ -1,0 +1,162 @@
+//! Entries come in: by their writer's `out`, by a reader's write-back, relayed by a peer, fetched,
+//! or along with a Take (PROTOCOL section 4, out and rdp rule 3). To hold is to have inserted [G9g].
+
+use super::record::Change;
+use super::{Outputs, Principal, Replica};
+use crate::content::{Content, EntryPayload, HeldContent, Outcome, Source};
+use crate::crypto::sign::SignedBytes;
+use crate::crypto::verified::Verified;
+use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId};
+use crate::limits::CONTENTS_PER_ID_MAX;
+use crate::message::{PeerMessage, Refused, ReplyBody};
+use crate::misbehavior::Evidence;
+
+impl Replica {
+    /// verify, log, insert, acknowledge. A removed id is acknowledged all the same, or a
+    /// writer whose entry was taken early would never return.
+    pub(super) fn on_out(
+        &mut self,
+        from: ClientRef,
+        request: RequestId,
+        entry: SignedBytes,
+        out: &mut Outputs,
+    ) {
+        let entry = match self.verifier.entry(entry) {
+            Ok(entry) => entry,
+            Err(forgery) => return self.blame_client(from, request, forgery, out),
+        };
+        if entry.signer() != from.key {
+            let why = "an out is sent by the writer of its entry".to_owned();
+            return self.refuse(from, request, Refused::IllFormed(why), out);
+        }
+        if !self.may_insert(&entry) {
+            let why = format!("no right to write into space {}", entry.id.space());
+            return self.refuse(from, request, Refused::Forbidden(why), out);
+        }
+        let limit = self.options.limits.live_contents_per_writer;
+        if !self.is_settled(&entry) && self.store.written_by(&from.key) >= limit {
+            let why = format!("{limit} entries of this writer are present");
+            return self.refuse(from, request, Refused::Limit(why), out);
+        }
+        self.insert(HeldContent::from_entry(entry), out);
+        self.promise(from, request, ReplyBody::Ack);
+    }
+
+    /// of rdp: what a reader found at fewer than `q` replicas. Not refused for any limit in
+    /// this version [G8]; what it stores it sends on.
+    pub(super) fn on_write_back(
+        &mut self,
+        from: ClientRef,
+        request: RequestId,
+        entry: SignedBytes,
+        out: &mut Outputs,
+    ) {
+        let entry = match self.verifier.entry(entry) {
+            Ok(entry) => entry,
+            Err(forgery) => return self.blame_client(from, request, forgery, out),
+        };
+        if !self.may_insert(&entry) {
+            let why = format!("its writer may not write into space {}", entry.id.space());
+            return self.refuse(from, request, Refused::Forbidden(why), out);
+        }
+        let id = entry.id.clone();
+        if !self.is_settled(&entry) {
+            self.count("write-back stored");
+            let signed = entry.signed().clone();
+            self.insert(HeldContent::from_entry(entry), out);
+            self.promise_peers(&PeerMessage::Relay { entry: signed });
+        }
+        self.reply_status(from, request, &id);
+    }
+
+    /// An entry that a peer got by a write-back.
+    pub(super) fn on_relay(&mut self, from: ReplicaId, entry: SignedBytes, out: &mut Outputs) {
+        match self.verifier.entry(entry) {
+            Ok(entry) if self.may_insert(&entry) => {
+                self.insert(HeldContent::from_entry(entry), out);
+            }
+            Ok(_) => {}
+            Err(forgery) => self.blame(Principal::Replica(from), forgery, out),
+        }
+    }
+
+    /// A content that came with something else: true if it is held afterwards, or its entry gone.
+    pub(super) fn take_in(
+        &mut self,
+        by: Principal,
+        content: Content,
+        id: &EntryId,
+        out: &mut Outputs,
+    ) -> bool {
+        let held = match self.verifier.content(content, id) {
+            Ok(held) => held,
+            Err(forgery) => {
+                self.blame(by, forgery, out);
+                return false;
+            }
+        };
+        match &held.source {
+            Source::Put(decided) => {
+                self.on_outcome(by, Outcome::Taken(decided.clone()), out);
+                self.store.is_removed(decided.id())
+            }
+            Source::Entry(entry) if self.may_insert(entry) => {
+                self.insert(held, out);
+                true
+            }
+            Source::Entry(_) => false,
+        }
+    }
+
+    /// Status of a present entry, or how it was removed.
+    pub(super) fn reply_status(&mut self, to: ClientRef, request: RequestId, id: &EntryId) {
+        if self.store.is_removed(id) {
+            return self.reply_over(to, request, id);
+        }
+        let status = self.status(id, to);
+        self.promise(
+            to,
+            request,
+            ReplyBody::Status {
+                id: id.clone(),
+                status,
+            },
+        );
+    }
+
+    /// Inserts the content of a written entry, unless it is held or removed.
+    fn insert(&mut self, content: HeldContent, out: &mut Outputs) {
+        let id = &content.id;
+        if self.store.is_removed(id) || self.store.content(id, &content.hash).is_some() {
+            return;
+        }
+        let others = self.store.slot(id).map_or(&[][..], |slot| &slot.contents);
+        let (count, other) = (others.len(), others.first().cloned());
+        if let Some(other) = other
+            && let (Source::Entry(one), Source::Entry(two)) = (&other.source, &content.source)
+        {
+            let (one, other) = (one.signed().clone(), two.signed().clone());
+            let writer = two.signer();
+            self.convict(Evidence::TwoContents { writer, one, other }, out);
+        }
+        if count >= CONTENTS_PER_ID_MAX {
+            return;
+        }
+        self.log(Change::Entry(content.clone()), out);
+        self.wake(&content, out);
+        self.unstash(&content.id, out);
+    }
+
+    fn may_insert(&self, entry: &Verified<EntryPayload>) -> bool {
+        self.options
+            .configuration
+            .policy()
+            .may_insert(&entry.signer(), entry.id.space())
+    }
+
+    /// True if the entry is held or removed: storing it changes nothing.
+    fn is_settled(&self, entry: &Verified<EntryPayload>) -> bool {
+        let hash = crate::ids::ContentHash(entry.leaf());
+        self.store.is_removed(&entry.id) || self.store.content(&entry.id, &hash).is_some()
+    }
+}

@@ -1,0 +1,295 @@
+//! Reads: what matches, and the two rounds of the proof that nothing does (PROTOCOL section 4, rdp,
+//! inp rule 1, rd, in). "Empty" is told with a watch; "empty but for D" with the decision [A1, C4].
+
+use super::sessions::{Waiter, Watch};
+use super::{Outputs, Replica};
+use crate::codec;
+use crate::content::{Decision, HeldContent};
+use crate::crypto::hash::Digest;
+use crate::ids::{ClientRef, ContentHash, EntryId, OpId, RequestId, SpaceName, WatchId};
+use crate::limits::{CANDIDATES_MAX, MOVED_MAX, PAGE_ENTRIES_MAX, REPLY_BYTES_MAX};
+use crate::message::{Candidate, ReadRequest, Refused, ReplyBody, Since};
+use crate::template::Template;
+
+/// How willingly an entry is named: uncontested first, reserved for others last, never left out
+/// [B8].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Preference {
+    Free,
+    Contested,
+    Reserved,
+}
+
+impl Replica {
+    /// present entries that match, or "empty".
+    pub(super) fn on_read(
+        &mut self,
+        from: ClientRef,
+        request: RequestId,
+        read: ReadRequest,
+        out: &mut Outputs,
+    ) {
+        if let Some(refusal) = self.refuses_read(&from, request, &read) {
+            return self.refuse(from, request, refusal, out);
+        }
+        let named = self.candidates(&from, &read);
+        if read.mode.takes() {
+            self.reserve_first(&from, &named);
+        }
+        let full = read.full == self.options.id;
+        let is_empty = named.is_empty();
+        let candidates = self.describe(&from, named.into_iter().map(|(_, c)| c), full);
+        let (watch, moved) = match is_empty && !read.mode.waits() {
+            true => self.watch(&from, &read),
+            false => (None, Vec::new()),
+        };
+        let hint = read.mode.takes() && !is_empty;
+        if read.mode.waits() {
+            let ReadRequest {
+                space,
+                template,
+                mode,
+                ..
+            } = read;
+            self.sessions.wait(
+                (from, request),
+                Waiter {
+                    space,
+                    template,
+                    mode,
+                    full,
+                },
+            );
+        }
+        let body = ReplyBody::Found {
+            candidates,
+            watch,
+            moved,
+        };
+        match hint {
+            true => self.reply(from, request, body, out),
+            false => self.promise(from, request, body),
+        }
+    }
+
+    /// rule 5, round 2: whether it was empty ever since the watch began.
+    pub(super) fn on_still_empty(
+        &mut self,
+        from: ClientRef,
+        request: RequestId,
+        watch: WatchId,
+        nonce: u64,
+        stable: &[OpId],
+        out: &mut Outputs,
+    ) {
+        let known = self.sessions.watch_of(&from, watch).cloned();
+        let (since, moved) = match known {
+            None => (Since::NoSuchWatch, Vec::new()),
+            Some(watch) if watch.broken => (Since::No, Vec::new()),
+            Some(watch) => {
+                let moved = self.moved(&from, &watch.space, &watch.template, watch.mode.takes());
+                let moved: Vec<_> = moved
+                    .into_iter()
+                    .filter(|(op, _)| !stable.contains(op))
+                    .collect();
+                match moved.len() <= MOVED_MAX {
+                    true => (Since::Yes, moved.into_iter().map(|(_, d)| d).collect()),
+                    false => (Since::No, Vec::new()),
+                }
+            }
+        };
+        let depends = !moved.is_empty();
+        let body = ReplyBody::EmptySince {
+            nonce,
+            watch,
+            since,
+            moved,
+        };
+        match depends {
+            true => self.promise(from, request, body),
+            false => self.reply(from, request, body, out),
+        }
+    }
+
+    /// One page of all entries that match.
+    pub(super) fn on_list(
+        &mut self,
+        from: ClientRef,
+        request: RequestId,
+        space: &SpaceName,
+        template: &Template,
+        after: Option<Digest>,
+        out: &mut Outputs,
+    ) {
+        if let Err(error) = template.check() {
+            return self.refuse(from, request, Refused::IllFormed(error.to_string()), out);
+        }
+        let page = self.store.page(space, template, after, PAGE_ENTRIES_MAX);
+        let is_last = page.len() < PAGE_ENTRIES_MAX;
+        let mut next = None;
+        let mut bytes = 0;
+        let mut candidates = Vec::new();
+        for (ring, id, hash) in page {
+            if bytes > REPLY_BYTES_MAX {
+                break;
+            }
+            next = Some(ring);
+            let visible = self
+                .store
+                .content(&id, &hash)
+                .filter(|c| self.may(&from, c, false));
+            if visible.is_some() {
+                let described = self.describe(&from, [(id, hash)].into_iter(), true);
+                bytes += described
+                    .iter()
+                    .map(|c| codec::encode(c).len())
+                    .sum::<usize>();
+                candidates.extend(described);
+            }
+        }
+        let next = next.filter(|_| !is_last || bytes > REPLY_BYTES_MAX);
+        self.promise(from, request, ReplyBody::Page { candidates, next });
+    }
+
+    /// An entry as it is told to this client.
+    pub(super) fn describe(
+        &self,
+        client: &ClientRef,
+        named: impl Iterator<Item = (EntryId, ContentHash)>,
+        full: bool,
+    ) -> Vec<Candidate> {
+        let mut bytes = 0;
+        let mut candidate = |(id, hash): (EntryId, ContentHash)| {
+            let content = self
+                .store
+                .content(&id, &hash)
+                .filter(|_| full && bytes < REPLY_BYTES_MAX);
+            let content = content.map(HeldContent::to_wire);
+            bytes += content
+                .as_ref()
+                .map_or(0, |content| codec::encode(content).len());
+            let status = self.status(&id, *client);
+            Candidate {
+                id,
+                hash,
+                full: content,
+                status,
+            }
+        };
+        named.map(&mut candidate).collect()
+    }
+
+    fn refuses_read(
+        &self,
+        from: &ClientRef,
+        request: RequestId,
+        read: &ReadRequest,
+    ) -> Option<Refused> {
+        if let Err(error) = read.template.check() {
+            return Some(Refused::IllFormed(error.to_string()));
+        }
+        let policy = self.options.configuration.policy();
+        if policy.forbids_space(&from.key, &read.space, read.mode.takes()) {
+            let what = if read.mode.takes() {
+                "take from"
+            } else {
+                "read"
+            };
+            return Some(Refused::Forbidden(format!(
+                "no right to {what} space {}",
+                read.space
+            )));
+        }
+        let limit = self.options.limits.waiters_per_session;
+        let is_new = self.sessions.waiter(&(*from, request)).is_none();
+        let full = read.mode.waits() && is_new && self.sessions.waiters_of(from) >= limit;
+        full.then(|| Refused::Limit(format!("{limit} blocked operations of one session")))
+    }
+
+    fn candidates(
+        &mut self,
+        from: &ClientRef,
+        read: &ReadRequest,
+    ) -> Vec<(Preference, (EntryId, ContentHash))> {
+        let mut start = Digest([0; 32]);
+        start.0[..8].copy_from_slice(&read.start.to_be_bytes());
+        let policy = self.options.configuration.policy();
+        let (space, takes) = (&read.space, read.mode.takes());
+        let sees = |content: &HeldContent| match takes {
+            true => policy.may_take(&from.key, space, content.access.as_ref()),
+            false => policy.may_read(&from.key, space, content.access.as_ref()),
+        };
+        let found = self.store.matches(space, &read.template, start, sees);
+        let mut named: Vec<_> = found
+            .into_iter()
+            .map(|named| (self.preference(from, &named.0, takes), named))
+            .collect();
+        named.sort_by_key(|(preference, _)| *preference);
+        named.truncate(usize::from(read.candidates).clamp(1, CANDIDATES_MAX));
+        named
+    }
+
+    fn preference(&self, from: &ClientRef, id: &EntryId, takes: bool) -> Preference {
+        let reserved = self.sessions.reserved_for(id, self.now);
+        if takes && reserved.is_some_and(|(client, _)| client != *from) {
+            return Preference::Reserved;
+        }
+        match self.store.slot(id).is_some_and(|slot| slot.is_contested()) {
+            true => Preference::Contested,
+            false => Preference::Free,
+        }
+    }
+
+    /// Reserves the first free entry; of those reserved for others the client hears again when
+    /// the reservation ends, if it waits.
+    fn reserve_first(&mut self, from: &ClientRef, named: &[(Preference, (EntryId, ContentHash))]) {
+        let until = self.now + self.options.reservation;
+        if let Some((Preference::Free, (id, _))) = named.first() {
+            self.sessions.reserve(id, *from, self.now, until);
+        }
+        let reserved = named.iter().filter(|(p, _)| *p == Preference::Reserved);
+        for (_, (id, _)) in reserved {
+            let ends = self
+                .sessions
+                .reserved_for(id, self.now)
+                .map_or(until, |(_, end)| end);
+            self.hint_at(id, ends);
+        }
+    }
+
+    /// Begins a watch. More moved entries than fit are told as "not empty", without one.
+    fn watch(&mut self, from: &ClientRef, read: &ReadRequest) -> (Option<WatchId>, Vec<Decision>) {
+        let moved = self.moved(from, &read.space, &read.template, read.mode.takes());
+        if moved.len() > MOVED_MAX {
+            return (None, Vec::new());
+        }
+        let watch = Watch {
+            client: *from,
+            space: read.space.clone(),
+            template: read.template.clone(),
+            mode: read.mode,
+            broken: false,
+        };
+        (
+            self.sessions.watch(watch),
+            moved.into_iter().map(|(_, decision)| decision).collect(),
+        )
+    }
+
+    /// Decisions that removed entries this client would have seen, and are not known to be stable.
+    fn moved(
+        &self,
+        from: &ClientRef,
+        space: &SpaceName,
+        template: &Template,
+        takes: bool,
+    ) -> Vec<(OpId, Decision)> {
+        let sees = |content: &HeldContent| {
+            template.matches(&content.tuple) && self.may(from, content, takes)
+        };
+        self.unstable(space)
+            .filter(|unstable| unstable.contents.iter().any(sees))
+            .map(|unstable| (unstable.decided.op(), unstable.decided.to_wire()))
+            .collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! Deadlines: what is due when. A timer that fires too early or twice does no harm, since whoever
+//! armed it looks at its own state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Outputs, Replica};
+use crate::ids::EntryId;
+use crate::message::FetchKey;
+use crate::time::Time;
+
+/// What may be due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Windows and repetitions of an open instance.
+    Contest(EntryId),
+    /// Repetition of a fetch.
+    Fetch(FetchKey),
+    /// Further blocked `in`s are told of an entry.
+    Hint(EntryId),
+    /// The position in the own stream is told.
+    Position,
+    /// Peers are told what was applied.
+    Tell,
+}
+
+impl Timer {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Contest(_) => "window of an instance",
+            Self::Fetch(_) => "repetition of a fetch",
+            Self::Hint(_) => "hint to a waiter",
+            Self::Position => "position in the stream",
+            Self::Tell => "applied decisions",
+        }
+    }
+}
+
+/// All timers, each armed at most once.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    at: BTreeMap<Timer, Time>,
+    order: BTreeSet<(Time, Timer)>,
+}
+
+impl Timers {
+    /// Arms a timer, or makes it earlier.
+    pub(super) fn arm(&mut self, timer: Timer, at: Time) {
+        match self.at.get(&timer).copied() {
+            Some(armed) if armed <= at => return,
+            Some(armed) => {
+                self.order.remove(&(armed, timer.clone()));
+            }
+            None => {}
+        }
+        self.order.insert((at, timer.clone()));
+        self.at.insert(timer, at);
+    }
+
+    pub(super) fn next(&self) -> Option<(Time, &'static str)> {
+        self.order.first().map(|(at, timer)| (*at, timer.reason()))
+    }
+
+    fn pop_due(&mut self, now: Time) -> Option<Timer> {
+        if self.order.first().is_none_or(|(at, _)| *at > now) {
+            return None;
+        }
+        let (_, timer) = self.order.pop_first()?;
+        self.at.remove(&timer);
+        Some(timer)
+    }
+}
+
+impl Replica {
+    /// Runs all that is due. What re-arms itself for now waits for the next input.
+    pub(super) fn on_timers(&mut self, out: &mut Outputs) {
+        let mut due = Vec::new();
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            due.push(timer);
+        }
+        for timer in due {
+            match timer {
+                Timer::Contest(id) => self.on_contest_timer(&id, out),
+                Timer::Fetch(key) => self.on_fetch_timer(&key, out),
+                Timer::Hint(id) => self.on_hint_timer(&id, out),
+                Timer::Position => self.on_position_timer(),
+                Timer::Tell => self.on_tell_timer(),
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Recovery inside one instance (PROTOCOL section 5): replicas climb ballots on their own timers, as
+//! in a PBFT view change, so that nobody can exhaust, inflate or pre-empt them [B1]; the owner of a
+//! ballot proposes once it holds `P` promises for it.
+
+use std::collections::BTreeMap;
+
+use super::contest::{Contest, Heard, OwnBallot};
+use super::on_timer::Timer;
+use super::record::Change;
+use super::{Outgoing, Outputs, Replica};
+use crate::codec;
+use crate::consensus::ballot::owner;
+use crate::consensus::certificate::Value;
+use crate::consensus::choose::choose;
+use crate::consensus::promise::{PromisePayload, SignedPromise, ValidPromise};
+use crate::content::TakePayload;
+use crate::crypto::sign::Kind;
+use crate::crypto::verified::Verified;
+use crate::ids::{Ballot, ClientRef, EntryId, Epoch, OpId, ReplicaId};
+use crate::limits::TAKES_PER_PROMISE_MAX;
+use crate::message::{PeerMessage, Proposal};
+use crate::time::Span;
+
+/// Two Takes are left to fight for a fraction of Δ, about a round trip, before ballot 1.
+const RIVALS_FRACTION: u64 = 8;
+
+impl Replica {
+    /// a valid Take is known, its content held, the policy allows it: the timer runs.
+    pub(super) fn learn(&mut self, take: Verified<TakePayload>) {
+        let (id, epoch) = (take.id.clone(), take.epoch);
+        let bound = self.store.bound(&id);
+        let keep = bound.and_then(|bound| bound.instance.first());
+        let untouched = bound.is_none_or(|bound| bound.instance.promised() == Ballot::ZERO);
+        let unlocked = bound.is_none_or(|bound| bound.instance.locked().is_none());
+        let window_ends = self.now + self.options.window;
+        let rivals_since = self.now + self.rival_span();
+        let contest = self.contests.entry(id.clone()).or_default();
+        if contest.epoch != epoch {
+            *contest = Contest::new(epoch);
+        }
+        contest.learn(take, keep);
+        if untouched {
+            contest.window_ends.get_or_insert(window_ends);
+            if contest.takes.len() > 1 && unlocked {
+                contest.rivals_since.get_or_insert(rivals_since);
+            }
+        }
+        self.arm_contest(&id);
+    }
+
+    /// The timer of an open instance.
+    pub(super) fn on_contest_timer(&mut self, id: &EntryId, out: &mut Outputs) {
+        let now = self.now;
+        let promised = self.store.promised(id);
+        let bound = self.store.bound(id);
+        let locked = bound.is_some_and(|bound| bound.instance.locked().is_some());
+        let Some(contest) = self.contests.get_mut(id) else {
+            return;
+        };
+        let is_due = |at: Option<crate::time::Time>| at.is_some_and(|at| at <= now);
+        let rivals = is_due(contest.rivals_since) && promised == Ballot::ZERO && !locked;
+        if is_due(contest.rivals_since) {
+            contest.rivals_since = None;
+        }
+        if rivals || is_due(contest.window_ends) {
+            contest.window_ends = None;
+            self.count(if rivals {
+                "ballot: two takes"
+            } else {
+                "ballot: window over"
+            });
+            self.enter(id, Ballot(promised.0 + 1), out);
+        } else if is_due(contest.repeat_at) {
+            let peers = self.peers();
+            self.repeat_promise(id, &peers);
+            self.repeat_own(id, &peers);
+            let again = self.now + self.window_of(promised);
+            if let Some(contest) = self.contests.get_mut(id) {
+                contest.repeat_at = Some(again);
+            }
+        }
+        self.arm_contest(id);
+    }
+
+    /// enters or joins a higher ballot. The promise, with the first vote and the lock held
+    /// before, is logged and sent in the same step [G3].
+    pub(super) fn enter(&mut self, id: &EntryId, ballot: Ballot, out: &mut Outputs) {
+        let epoch = self.store.epoch(id);
+        let takes = self.takes_to_name(id);
+        let bound = self.store.bound(id);
+        let payload = PromisePayload {
+            id: id.clone(),
+            epoch,
+            ballot,
+            first: bound.and_then(|bound| bound.instance.first()),
+            lock: bound
+                .and_then(|bound| bound.instance.locked())
+                .map(|lock| lock.certificate().clone()),
+            takes: takes
+                .iter()
+                .map(|take| take.op())
+                .take(TAKES_PER_PROMISE_MAX)
+                .collect(),
+        };
+        let locked = bound.and_then(|bound| bound.locked.clone());
+        let takes: Vec<_> = takes.into_iter().chain(locked).collect();
+        let signed = self.signer.sign(Kind::Promise, codec::encode(&payload));
+        let signed = self
+            .verifier
+            .signed_promise(signed)
+            .expect("our own promise is well-formed");
+        self.log(Change::Entered(signed.clone(), takes.clone()), out);
+        self.count("ballot entered");
+        let again = self.now + self.window_of(ballot);
+        let contest = self.contests.entry(id.clone()).or_default();
+        contest.epoch = epoch;
+        contest.window_ends = None;
+        contest.rivals_since = None;
+        contest.repeat_at = Some(again);
+        contest.own = None;
+        let peers = self.peers();
+        self.repeat_promise(id, &peers);
+        self.hear(signed, takes, out);
+    }
+
+    /// Takes a promise into account, if it is valid [G9c].
+    pub(super) fn hear(
+        &mut self,
+        signed: SignedPromise,
+        takes: Vec<Verified<TakePayload>>,
+        out: &mut Outputs,
+    ) -> bool {
+        let replica = signed.replica;
+        let id = signed.promise.id.clone();
+        let known = |op: &OpId| {
+            takes
+                .iter()
+                .find(|take| take.op() == *op)
+                .cloned()
+                .or_else(|| self.known_take(&id, op))
+        };
+        let valid = ValidPromise::new(&self.verifier, signed, known, |take| self.allows(take));
+        let Ok(promise) = valid else {
+            self.count("promise not valid");
+            return false;
+        };
+        for take in promise.allowed().values().cloned().collect::<Vec<_>>() {
+            self.learn(take);
+        }
+        let Some(contest) = self.contests.get_mut(&id) else {
+            return false;
+        };
+        let ballot = promise.payload().ballot;
+        let newer = contest
+            .heard
+            .get(&replica)
+            .map(|heard| heard.promise.payload().ballot);
+        if newer.is_none_or(|heard| heard < ballot) {
+            contest.heard.insert(replica, Heard { promise, takes });
+        }
+        self.climb(&id, out);
+        true
+    }
+
+    /// Sends the latest promise again, as it was.
+    pub(super) fn repeat_promise(&mut self, id: &EntryId, to: &[ReplicaId]) {
+        let Some(bound) = self.store.bound(id) else {
+            return;
+        };
+        let Some((promise, takes)) = &bound.promise else {
+            return;
+        };
+        let message = PeerMessage::Promise {
+            promise: promise.promise.signed().clone(),
+            takes: takes.iter().map(|take| take.signed().clone()).collect(),
+            released: self.released(id),
+        };
+        for peer in to {
+            self.gate.promise(Outgoing::Peer(*peer, message.clone()));
+        }
+    }
+
+    /// Sends the latest proposal or lock of an own ballot again.
+    pub(super) fn repeat_own(&mut self, id: &EntryId, to: &[ReplicaId]) {
+        let Some(own) = self
+            .contests
+            .get(id)
+            .and_then(|contest| contest.own.as_ref())
+        else {
+            return;
+        };
+        let message = match &own.lock {
+            Some(lock) => PeerMessage::Lock(lock.clone()),
+            None => PeerMessage::Propose(own.proposal.clone()),
+        };
+        for peer in to {
+            self.gate.promise(Outgoing::Peer(*peer, message.clone()));
+        }
+    }
+
+    /// After a promise: follow `f+1` that are higher, open the window, or propose.
+    fn climb(&mut self, id: &EntryId, out: &mut Outputs) {
+        let promised = self.store.promised(id);
+        let window_ends = self.now + self.window_of(promised);
+        let Some(contest) = self.contests.get_mut(id) else {
+            return;
+        };
+        let followed = contest.nth_highest(self.size.fact_quorum());
+        if let Some(ballot) = followed.filter(|ballot| *ballot > promised) {
+            self.count("ballot: followed f+1");
+            return self.enter(id, ballot, out);
+        }
+        if promised == Ballot::ZERO {
+            return;
+        }
+        let in_company = contest.promised_at_least(promised) >= self.size.promise_quorum();
+        if in_company && contest.window_ends.is_none() {
+            contest.window_ends = Some(window_ends);
+        }
+        self.arm_contest(id);
+        let epoch = self.store.epoch(id);
+        if owner(self.size, id, epoch, promised) == self.options.id {
+            self.propose(id, epoch, promised, out);
+        }
+    }
+
+    /// the owner of a ballot with exactly `P` promises for it proposes, once.
+    fn propose(&mut self, id: &EntryId, epoch: Epoch, ballot: Ballot, out: &mut Outputs) {
+        let Some(contest) = self.contests.get(id) else {
+            return;
+        };
+        if contest.own.as_ref().is_some_and(|own| own.ballot >= ballot) {
+            return;
+        }
+        let of_ballot = contest.heard.values().map(|heard| &heard.promise);
+        let promises: Vec<_> = of_ballot
+            .filter(|promise| promise.payload().ballot == ballot)
+            .take(self.size.promise_quorum())
+            .cloned()
+            .collect();
+        let Ok(choice) = choose(self.size, &promises) else {
+            return;
+        };
+        let waits = |take: &TakePayload| {
+            self.sessions.is_connected(&ClientRef {
+                key: take.client,
+                session: take.session,
+            })
+        };
+        let value = choice.pick(waits);
+        let takes = self.takes_named(id, &promises, value);
+        if let Value::Take(op) = value
+            && !takes.contains_key(&op)
+        {
+            return self.count("proposal lacks its take");
+        }
+        self.count(match choice {
+            crate::consensus::choose::Choice::Forced(_) => "proposed forced",
+            crate::consensus::choose::Choice::Free { .. } => "proposed free",
+        });
+        let proposal = Proposal {
+            id: id.clone(),
+            epoch,
+            ballot,
+            value,
+            promises: promises
+                .iter()
+                .map(|promise| promise.signed().clone())
+                .collect(),
+            takes: takes.values().map(|take| take.signed().clone()).collect(),
+            released: self.released(id),
+        };
+        if let Some(contest) = self.contests.get_mut(id) {
+            contest.own = Some(OwnBallot::new(proposal.clone()));
+        }
+        self.promise_peers(&PeerMessage::Propose(proposal.clone()));
+        self.on_propose(self.options.id, proposal, out);
+    }
+
+    /// Every Take that a checker of the proposal will want in full.
+    fn takes_named(
+        &self,
+        id: &EntryId,
+        promises: &[ValidPromise],
+        value: Value,
+    ) -> BTreeMap<OpId, Verified<TakePayload>> {
+        let chosen = match value {
+            Value::Take(op) => Some(op),
+            Value::Release | Value::Expire => None,
+        };
+        let named = promises.iter().flat_map(|promise| {
+            let payload = promise.payload();
+            payload.first.iter().chain(&payload.takes).copied()
+        });
+        named
+            .chain(chosen)
+            .filter_map(|op| Some((op, self.known_take(id, &op)?)))
+            .collect()
+    }
+
+    /// The Takes a promise names: that of the first vote, and the least [D3].
+    fn takes_to_name(&self, id: &EntryId) -> Vec<Verified<TakePayload>> {
+        let first = self.store.bound(id).and_then(|bound| bound.first.as_ref());
+        let least = self.contests.get(id).and_then(Contest::least);
+        let other = least.filter(|least| first.is_none_or(|first| first.op() != least.op()));
+        first.into_iter().chain(other).cloned().collect()
+    }
+
+    fn arm_contest(&mut self, id: &EntryId) {
+        if let Some(due) = self.contests.get(id).and_then(Contest::due) {
+            self.timers.arm(Timer::Contest(id.clone()), due);
+        }
+    }
+
+    fn window_of(&self, ballot: Ballot) -> Span {
+        self.options.window.doubled(ballot.0)
+    }
+
+    fn rival_span(&self) -> Span {
+        Span::from_micros(self.options.window.as_micros() / RIVALS_FRACTION)
+    }
+}

@@ -1,0 +1,359 @@
+//! The durable state of a replica: present entries (the paper's `T_s`), removed ones (`R_s`), what
+//! it bound itself to in their instances, and decisions. [`Store::apply`] is its only writer, live
+//! and in replay.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::index::{Indexed, Place, SpaceIndex};
+use super::ranges::RemovedRanges;
+use super::record::Change;
+use crate::codec;
+use crate::consensus::instance::Instance;
+use crate::consensus::promise::SignedPromise;
+use crate::content::{DecidedTake, HeldContent, Source, TakePayload};
+use crate::crypto::hash::{Digest, Domain, Hasher};
+use crate::crypto::verified::{ValidCertificate, Verified};
+use crate::ids::{Ballot, ContentHash, EntryId, Epoch, OpId, PublicKey, SpaceName};
+use crate::limits::SCAN_MAX;
+use crate::template::Template;
+
+/// A present entry, or one of which only an instance is known.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Place on the ring.
+    pub(super) ring: Digest,
+    /// Its contents; more than one convict its writer.
+    pub(super) contents: Vec<HeldContent>,
+    /// What the replica bound itself to; `None` as long as that is nothing.
+    pub(super) bound: Option<Box<BoundTo>>,
+}
+
+/// What a replica bound itself to in the current epoch of an entry.
+#[derive(Debug, Default)]
+pub(super) struct BoundTo {
+    /// The epoch.
+    pub(super) epoch: Epoch,
+    /// The certificate that the epoch before was released.
+    pub(super) released: Option<ValidCertificate>,
+    /// The acceptor.
+    pub(super) instance: Instance,
+    /// The Take of the first vote.
+    pub(super) first: Option<Verified<TakePayload>>,
+    /// The Take that came with the lock.
+    pub(super) locked: Option<Verified<TakePayload>>,
+    /// The latest promise, repeated as it is, with the Takes it was sent with.
+    pub(super) promise: Option<(SignedPromise, Vec<Verified<TakePayload>>)>,
+}
+
+impl Slot {
+    pub(super) fn epoch(&self) -> Epoch {
+        self.bound.as_ref().map_or(Epoch(0), |bound| bound.epoch)
+    }
+
+    pub(super) fn content(&self, hash: &ContentHash) -> Option<&HeldContent> {
+        self.contents.iter().find(|content| content.hash == *hash)
+    }
+
+    /// True if somebody may be about to take it.
+    pub(super) fn is_contested(&self) -> bool {
+        self.bound
+            .as_ref()
+            .is_some_and(|bound| !bound.instance.is_untouched())
+    }
+
+    fn bound_mut(&mut self) -> &mut BoundTo {
+        self.bound.get_or_insert_default()
+    }
+}
+
+/// The durable state.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    slots: BTreeMap<EntryId, Slot>,
+    spaces: BTreeMap<SpaceName, SpaceIndex>,
+    removed: RemovedRanges,
+    decisions: BTreeMap<EntryId, Arc<DecidedTake>>,
+    /// Contents present per writer key, and undecided first votes per client key.
+    written: BTreeMap<PublicKey, usize>,
+    open_votes: BTreeMap<PublicKey, usize>,
+    live: u64,
+}
+
+impl Store {
+    /// Applies one step. The caller has checked that it is allowed; what is asserted here would
+    /// break agreement.
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Entry(content) => self.insert(content.clone()),
+            Change::FirstVote(take) => self.first_vote(take),
+            Change::Entered(promise, takes) => {
+                let payload = &promise.promise;
+                let bound = self.slot_mut(&payload.id).bound_mut();
+                assert_eq!(bound.epoch, payload.epoch, "a promise for another epoch");
+                bound.instance.enter(payload.ballot);
+                bound.promise = Some((promise.clone(), takes.clone()));
+            }
+            Change::Prepared(id, epoch, ballot, value) => {
+                let bound = self.slot_mut(id).bound_mut();
+                assert_eq!(bound.epoch, *epoch, "a prepare vote for another epoch");
+                bound.instance.prepare_vote(*ballot, *value);
+            }
+            Change::Locked(lock, take) => {
+                let bound = self.slot_mut(&lock.statement().id).bound_mut();
+                assert_eq!(
+                    bound.epoch,
+                    lock.statement().epoch,
+                    "a lock of another epoch"
+                );
+                bound.instance.lock(lock.clone());
+                bound.locked = Some(take.clone());
+            }
+            Change::Decided(decided) => self.decide(decided),
+            Change::Released(certificate) => self.release(certificate),
+        }
+    }
+
+    /// The slot of an entry, if anything is known of it.
+    pub(super) fn slot(&self, id: &EntryId) -> Option<&Slot> {
+        self.slots.get(id)
+    }
+
+    /// The content, if the entry is present with it.
+    pub(super) fn content(&self, id: &EntryId, hash: &ContentHash) -> Option<&HeldContent> {
+        self.slots.get(id).and_then(|slot| slot.content(hash))
+    }
+
+    /// The acceptor's state in the current epoch of an entry.
+    pub(super) fn bound(&self, id: &EntryId) -> Option<&BoundTo> {
+        self.slots.get(id).and_then(|slot| slot.bound.as_deref())
+    }
+
+    /// The current epoch of an entry.
+    pub(super) fn epoch(&self, id: &EntryId) -> Epoch {
+        self.slots.get(id).map_or(Epoch(0), Slot::epoch)
+    }
+
+    /// The highest ballot promised in the current epoch.
+    pub(super) fn promised(&self, id: &EntryId) -> Ballot {
+        self.bound(id)
+            .map_or(Ballot::ZERO, |bound| bound.instance.promised())
+    }
+
+    /// How an entry was removed.
+    pub(super) fn decision(&self, id: &EntryId) -> Option<&Arc<DecidedTake>> {
+        self.decisions.get(id)
+    }
+
+    /// True if the entry was present, or would have been, and is gone for good. Nothing is
+    /// forgotten in this version, so a removed put always has its decision.
+    pub(super) fn is_removed(&self, id: &EntryId) -> bool {
+        debug_assert!(
+            !id.is_root() || self.removed.contains(id) == self.decisions.contains_key(id)
+        );
+        self.removed.contains(id) || self.decisions.contains_key(id)
+    }
+
+    /// Contents that match, along the ring from `start`; a bounded number of them.
+    pub(super) fn matches(
+        &mut self,
+        space: &SpaceName,
+        template: &Template,
+        start: Digest,
+        visible: impl Fn(&HeldContent) -> bool,
+    ) -> Vec<(EntryId, ContentHash)> {
+        let Some(index) = self.spaces.get_mut(space) else {
+            return Vec::new();
+        };
+        let slots = &self.slots;
+        let sees = |id: &EntryId, hash: &ContentHash| {
+            slots
+                .get(id)
+                .and_then(|slot| slot.content(hash))
+                .is_some_and(&visible)
+        };
+        index
+            .matches(template, start)
+            .map(|((_, hash), indexed)| (indexed.id.clone(), hash))
+            .filter(|(id, hash)| sees(id, hash))
+            .take(SCAN_MAX)
+            .collect()
+    }
+
+    /// One page of what matches, in ring order, after the place where the last page ended.
+    pub(super) fn page(
+        &mut self,
+        space: &SpaceName,
+        template: &Template,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Vec<(Digest, EntryId, ContentHash)> {
+        let Some(index) = self.spaces.get_mut(space) else {
+            return Vec::new();
+        };
+        let start = after.unwrap_or(Digest([0; 32]));
+        index
+            .matches(template, start)
+            .take_while(|((ring, _), _)| *ring >= start)
+            .filter(|((ring, _), _)| after.is_none_or(|after| *ring > after))
+            .map(|((ring, hash), indexed)| (ring, indexed.id.clone(), hash))
+            .take(limit)
+            .collect()
+    }
+
+    pub(super) fn written_by(&self, writer: &PublicKey) -> usize {
+        self.written.get(writer).copied().unwrap_or(0)
+    }
+
+    pub(super) fn open_votes_of(&self, client: &PublicKey) -> usize {
+        self.open_votes.get(client).copied().unwrap_or(0)
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.live
+    }
+
+    pub(super) fn removed(&self) -> u64 {
+        self.decisions.len() as u64
+    }
+
+    pub(super) fn space_sizes(&self) -> impl Iterator<Item = (&SpaceName, usize)> {
+        self.spaces
+            .iter()
+            .map(|(name, index)| (name, index.len()))
+            .filter(|(_, len)| *len > 0)
+    }
+
+    /// Entries with an unfinished instance, for repetitions on a new connection.
+    pub(super) fn promised_entries(&self) -> impl Iterator<Item = (&EntryId, &BoundTo)> {
+        let bound = |(id, slot)| Some((id, Slot::bound_of(slot)?));
+        self.slots
+            .iter()
+            .filter_map(bound)
+            .filter(|(_, bound)| bound.promise.is_some())
+    }
+
+    fn slot_mut(&mut self, id: &EntryId) -> &mut Slot {
+        let new = || Slot {
+            ring: ring_of(id),
+            contents: Vec::new(),
+            bound: None,
+        };
+        self.slots.entry(id.clone()).or_insert_with(new)
+    }
+
+    fn insert(&mut self, content: HeldContent) {
+        assert!(
+            !self.is_removed(&content.id),
+            "a removed entry is never inserted: {content:?}"
+        );
+        let owner = owner_of(&content);
+        let place = self.place(&content.id, content.hash);
+        let indexed = Indexed {
+            id: content.id.clone(),
+            tuple: content.tuple.clone(),
+        };
+        let slot = self.slot_mut(&content.id);
+        if slot.content(&content.hash).is_some() {
+            return;
+        }
+        let is_new = slot.contents.is_empty();
+        let space = content.id.space().clone();
+        slot.contents.push(content);
+        self.live += u64::from(is_new);
+        self.spaces.entry(space).or_default().insert(place, indexed);
+        *self.written.entry(owner).or_default() += 1;
+    }
+
+    fn first_vote(&mut self, take: &Verified<TakePayload>) {
+        let bound = self.slot_mut(&take.id).bound_mut();
+        assert_eq!(bound.epoch, take.epoch, "a first vote in another epoch");
+        bound.instance.first_vote(take.op());
+        bound.first = Some(take.clone());
+        *self.open_votes.entry(take.client).or_default() += 1;
+    }
+
+    fn decide(&mut self, decided: &Arc<DecidedTake>) {
+        let id = decided.id();
+        assert!(!self.is_removed(id), "an entry is decided once: {id}");
+        if let Some(slot) = self.slots.remove(id) {
+            self.close_vote(slot.bound.as_deref());
+            self.live -= u64::from(!slot.contents.is_empty());
+            for content in &slot.contents {
+                let index = self.spaces.get_mut(id.space());
+                index
+                    .expect("a content is indexed")
+                    .remove((slot.ring, content.hash));
+                lower(&mut self.written, &owner_of(content));
+            }
+        }
+        self.removed.insert(id);
+        self.decisions.insert(id.clone(), Arc::clone(decided));
+        decided.puts().into_iter().for_each(|put| self.insert(put));
+    }
+
+    fn release(&mut self, certificate: &ValidCertificate) {
+        let statement = certificate.statement();
+        let slot = self.slot_mut(&statement.id);
+        assert!(statement.epoch >= slot.epoch(), "an epoch is released once");
+        let before = slot.bound.take();
+        slot.bound = Some(Box::new(BoundTo {
+            epoch: Epoch(statement.epoch.0 + 1),
+            released: Some(certificate.clone()),
+            ..BoundTo::default()
+        }));
+        self.close_vote(before.as_deref());
+    }
+
+    fn close_vote(&mut self, bound: Option<&BoundTo>) {
+        if let Some(first) = bound.and_then(|bound| bound.first.as_ref()) {
+            lower(&mut self.open_votes, &first.client);
+        }
+    }
+
+    fn place(&self, id: &EntryId, hash: ContentHash) -> Place {
+        (
+            self.slots
+                .get(id)
+                .map_or_else(|| ring_of(id), |slot| slot.ring),
+            hash,
+        )
+    }
+}
+
+impl Slot {
+    fn bound_of(&self) -> Option<&BoundTo> {
+        self.bound.as_deref()
+    }
+}
+
+impl BoundTo {
+    /// The Takes this replica bound itself to, by op.
+    pub(super) fn take(&self, op: &OpId) -> Option<&Verified<TakePayload>> {
+        self.first
+            .iter()
+            .chain(&self.locked)
+            .find(|take| take.op() == *op)
+    }
+}
+
+/// Whom a content is charged to: its writer, or the taker whose Take put it.
+fn owner_of(content: &HeldContent) -> PublicKey {
+    match &content.source {
+        Source::Entry(entry) => entry.signer(),
+        Source::Put(decided) => decided.take().client,
+    }
+}
+
+fn lower(counts: &mut BTreeMap<PublicKey, usize>, key: &PublicKey) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+fn ring_of(id: &EntryId) -> Digest {
+    Hasher::new(Domain::Ring).part(&codec::encode(id)).finish()
+}

@@ -1,0 +1,129 @@
+//! Who is told when an entry arrives, goes live or is released (PROTOCOL section 4, rd and in):
+//! watches break, every matching `rd` is told, and of the `in`s one after the other, doubling.
+
+use std::collections::BTreeSet;
+
+use super::on_timer::Timer;
+use super::sessions::{WaiterKey, telling_order};
+use super::{Outputs, Replica};
+use crate::content::HeldContent;
+use crate::ids::EntryId;
+use crate::message::ReplyBody;
+use crate::time::Time;
+
+/// The telling of blocked `in`s about one entry.
+#[derive(Debug, Default)]
+pub(super) struct Hint {
+    steps: u32,
+    told: BTreeSet<WaiterKey>,
+    pub(super) next_at: Time,
+}
+
+impl Replica {
+    /// A content became present, or is free again.
+    pub(super) fn wake(&mut self, content: &HeldContent, out: &mut Outputs) {
+        let space = content.id.space();
+        let policy = std::sync::Arc::clone(&self.options.configuration);
+        let access = content.access.as_ref();
+        self.sessions
+            .break_watches(space, &content.tuple, |watch| match watch.mode.takes() {
+                true => policy.policy().may_take(&watch.client.key, space, access),
+                false => policy.policy().may_read(&watch.client.key, space, access),
+            });
+        let waiters = self.sessions.waiters_for(space, &content.tuple);
+        let mut takers = false;
+        for key in waiters {
+            match self.sessions.waiter(&key).map(|waiter| waiter.mode.takes()) {
+                Some(true) => takers = true,
+                Some(false) => self.push(key, content, out),
+                None => {}
+            }
+        }
+        if takers {
+            self.hints.remove(&content.id);
+            self.tell_next(&content.id, out);
+        }
+    }
+
+    /// Has the entry told to further `in`s at this time, or earlier if it is planned already.
+    pub(super) fn hint_at(&mut self, id: &EntryId, at: Time) {
+        let new = || Hint {
+            next_at: at,
+            ..Hint::default()
+        };
+        let hint = self.hints.entry(id.clone()).or_insert_with(new);
+        self.timers.arm(Timer::Hint(id.clone()), hint.next_at);
+    }
+
+    /// The time of a hint has come: whoever was told has not acted.
+    pub(super) fn on_hint_timer(&mut self, id: &EntryId, out: &mut Outputs) {
+        let Some(hint) = self.hints.get(id) else {
+            return;
+        };
+        match hint.next_at <= self.now {
+            true => self.tell_next(id, out),
+            false => self.timers.arm(Timer::Hint(id.clone()), hint.next_at),
+        }
+    }
+
+    /// Tells one `in`, then 1, 2, 4, ... more. Ends when all were told, or when the entry is
+    /// contested: a decision removes it, a release begins anew.
+    fn tell_next(&mut self, id: &EntryId, out: &mut Outputs) {
+        let mut hint = self.hints.remove(id).unwrap_or_default();
+        let slot = self.store.slot(id).filter(|slot| !slot.is_contested());
+        let Some(contents) = slot.map(|slot| slot.contents.clone()) else {
+            return;
+        };
+        let mut waiting: Vec<(WaiterKey, &HeldContent)> = Vec::new();
+        for content in &contents {
+            let found = self
+                .sessions
+                .waiters_for(id.space(), &content.tuple)
+                .into_iter();
+            waiting.extend(found.map(|key| (key, content)));
+        }
+        let takes = |key: &WaiterKey| self.sessions.waiter(key).is_some_and(|w| w.mode.takes());
+        waiting.retain(|(key, content)| {
+            takes(key) && !hint.told.contains(key) && self.may(&key.0, content, true)
+        });
+        let order = telling_order(id, waiting.iter().map(|(key, _)| *key).collect());
+        let count = 1 << hint.steps.saturating_sub(1).min(16);
+        let until = self.now + self.options.reservation;
+        for key in order.into_iter().take(count) {
+            let Some((_, content)) = waiting.iter().find(|(waiter, _)| *waiter == key) else {
+                continue;
+            };
+            if hint.told.is_empty() {
+                self.sessions.reserve(id, key.0, self.now, until);
+            }
+            hint.told.insert(key);
+            self.push(key, content, out);
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        hint.steps += 1;
+        hint.next_at = until;
+        self.timers.arm(Timer::Hint(id.clone()), until);
+        self.hints.insert(id.clone(), hint);
+    }
+
+    fn push(&mut self, key: WaiterKey, content: &HeldContent, out: &mut Outputs) {
+        let Some(waiter) = self.sessions.waiter(&key) else {
+            return;
+        };
+        let (takes, full) = (waiter.mode.takes(), waiter.full);
+        if !self.may(&key.0, content, takes) {
+            return;
+        }
+        let named = [(content.id.clone(), content.hash)].into_iter();
+        let Some(candidate) = self.describe(&key.0, named, full).pop() else {
+            return;
+        };
+        self.count("pushed");
+        match takes {
+            true => self.reply(key.0, key.1, ReplyBody::Push(candidate), out),
+            false => self.promise(key.0, key.1, ReplyBody::Push(candidate)),
+        }
+    }
+}
