@@ -26,7 +26,7 @@ pub enum ClusterSizeError {
     /// Fewer replicas than the faults to be survived demand.
     #[error(
         "{n} replicas cannot survive f = {f} Byzantine ones: at least 3f+1 = {} are needed",
-        3 * f + 1
+        f.saturating_mul(3).saturating_add(1)
     )]
     TooFewReplicas {
         /// Replicas configured.
@@ -154,6 +154,8 @@ mod tests {
     fn quorum_too_few_replicas_refused() {
         let error = ClusterSize::new(3, 1).expect_err("3 < 3f+1");
         assert!(error.to_string().contains("at least 3f+1 = 4"), "{error}");
+        let error = ClusterSize::new(4, usize::MAX).expect_err("absurd, but printable");
+        assert!(error.to_string().contains("at least"), "{error}");
         assert!(ClusterSize::new(0, 0).is_err());
         assert!(ClusterSize::new(REPLICAS_MAX + 1, 1).is_err());
     }
