@@ -74,8 +74,8 @@ const _: () = assert!(TUPLE_BYTES_MAX <= PUTS_BYTES_MAX);
 const _: () = assert!(
     REPLY_BYTES_MAX + 2 * (PUTS_BYTES_MAX + TUPLE_BYTES_MAX) + 256 * 1024 < CLIENT_FRAME_BYTES_MAX
 );
-const _: () = assert!(
-    (REPLICAS_MAX * 2 / 3 + 1) * TAKES_PER_PROMISE_MAX * (PUTS_BYTES_MAX + 8 * 1024)
-        + (REPLICAS_MAX * 2 / 3 + 1) * REPLICAS_MAX * 1024
-        < PEER_FRAME_BYTES_MAX
-);
+/// The longest Propose: with f = 0 the promises of all `n`, in each a lock with the votes of all
+/// `n` and two Takes as large as Takes get, written as wastefully as the format allows.
+const PROPOSE_BYTES_MAX: usize =
+    REPLICAS_MAX * (TAKES_PER_PROMISE_MAX * (PUTS_BYTES_MAX + 40 * 1024) + REPLICAS_MAX * 1200);
+const _: () = assert!(PROPOSE_BYTES_MAX < PEER_FRAME_BYTES_MAX);
