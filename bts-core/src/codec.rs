@@ -1,8 +1,11 @@
 //! The only file that knows the wire format's library: bincode 2 with its standard configuration
 //! (docs/wire.md). Decoding is bounded before it starts, and what is left over is an error.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
@@ -41,12 +44,12 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// Decodes a frame from a client or from a replica to a client.
 pub fn decode_client<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    decode::<T, { 8 * CLIENT_FRAME_BYTES_MAX }>(bytes, CLIENT_FRAME_BYTES_MAX)
+    decode(bytes, CLIENT_FRAME_BYTES_MAX)
 }
 
 /// Decodes a frame between replicas.
 pub fn decode_peer<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    decode::<T, { 8 * PEER_FRAME_BYTES_MAX }>(bytes, PEER_FRAME_BYTES_MAX)
+    decode(bytes, PEER_FRAME_BYTES_MAX)
 }
 
 /// Decodes the payload of a signed message.
@@ -54,17 +57,60 @@ pub fn decode_payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeErro
     decode_client(bytes)
 }
 
-/// `MEMORY` counts decoded widths, which exceed the bytes on the wire by up to eight times.
-fn decode<T: DeserializeOwned, const MEMORY: usize>(
-    bytes: &[u8],
-    limit: usize,
-) -> Result<T, DecodeError> {
-    if bytes.len() > limit {
-        return Err(DecodeError::TooLong {
-            bytes: bytes.len(),
-            limit,
-        });
+/// Decodes a list of at most `MAX` elements; a longer one is refused before any is built. For
+/// `serde(deserialize_with)` on lists whose elements take far more memory than bytes on the wire.
+pub fn at_most<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_seq(AtMost::<MAX, T>(PhantomData))
+}
+
+struct AtMost<const MAX: usize, T>(PhantomData<T>);
+
+impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for AtMost<MAX, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MAX}")
     }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let length = list.size_hint().unwrap_or(0);
+        if length > MAX {
+            return Err(A::Error::invalid_length(length, &self));
+        }
+        let mut elements = Vec::new();
+        while let Some(element) = list.next_element()? {
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+}
+
+/// The library allocates a text or byte string of any length that is claimed before it looks
+/// whether the bytes are there, up to a limit that must be a constant: hence limits in steps, so
+/// that a short frame cannot claim what a long one may.
+fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, DecodeError> {
+    match bytes.len() {
+        length if length > limit => Err(DecodeError::TooLong {
+            bytes: length,
+            limit,
+        }),
+        0..SMALL => decode_within::<T, { 8 * SMALL }>(bytes),
+        SMALL..MIDDLE => decode_within::<T, { 8 * MIDDLE }>(bytes),
+        MIDDLE..LARGE => decode_within::<T, { 8 * LARGE }>(bytes),
+        _ => decode_within::<T, { 8 * PEER_FRAME_BYTES_MAX }>(bytes),
+    }
+}
+
+const SMALL: usize = 4 * 1024;
+const MIDDLE: usize = 64 * 1024;
+const LARGE: usize = 1024 * 1024;
+
+/// `MEMORY` counts decoded widths, which exceed the bytes on the wire by up to eight times.
+fn decode_within<T: DeserializeOwned, const MEMORY: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
     let config = bincode::config::standard().with_limit::<MEMORY>();
     let (value, used) = bincode::serde::decode_from_slice(bytes, config)
         .map_err(|error| DecodeError::Malformed(error.to_string()))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::crypto::hash::Digest;
 use crate::limits::{PATH_RUNS_MAX, SPACE_NAME_BYTES_MAX};
 
@@ -232,11 +233,39 @@ pub struct Run {
 
 /// Identity of an entry: a root, and the way down from it through the puts of decided Takes. The
 /// path is run-length coded and canonical: neighbouring runs differ, no run is empty [C6].
+///
+/// Every `EntryId` is in its one legal form, as bytes in any other do not decode.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedId")]
 pub struct EntryId {
     root: Root,
     path: Vec<Run>,
 }
+
+/// An [`EntryId`] as it comes from the wire.
+#[derive(Deserialize)]
+struct UncheckedId {
+    root: Root,
+    #[serde(deserialize_with = "codec::at_most::<PATH_RUNS_MAX, _, _>")]
+    path: Vec<Run>,
+}
+
+impl TryFrom<UncheckedId> for EntryId {
+    type Error = BadId;
+
+    fn try_from(UncheckedId { root, path }: UncheckedId) -> Result<Self, BadId> {
+        let id = Self { root, path };
+        match id.is_canonical() {
+            true => Ok(id),
+            false => Err(BadId),
+        }
+    }
+}
+
+/// The runs of a path are not in their one legal form, or the root is reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the id is not canonical or of a reserved kind")]
+pub struct BadId;
 
 impl EntryId {
     /// The id of an entry that `writer` wrote by an `out`.
@@ -296,7 +325,7 @@ impl EntryId {
         let mut parent = self.clone();
         let run = parent.path.last_mut()?;
         let index = run.index;
-        run.times -= 1;
+        run.times = run.times.checked_sub(1)?;
         if run.times == 0 {
             parent.path.pop();
         }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
+use crate::limits::FIELDS_MAX;
 use crate::tuple::{Field, FieldType, Tuple, TupleError, check_size};
 
 /// What one field of a template accepts.
@@ -28,7 +30,9 @@ impl Pattern {
 
 /// A template. It matches tuples of its own length whose fields its patterns accept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Template(pub Vec<Pattern>);
+pub struct Template(
+    #[serde(deserialize_with = "codec::at_most::<FIELDS_MAX, _, _>")] pub Vec<Pattern>,
+);
 
 impl Template {
     /// The patterns.

@@ -98,7 +98,7 @@ pub enum TupleError {
 
 /// A tuple. Two are equal if all their fields have equal types and values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Tuple(pub Vec<Field>);
+pub struct Tuple(#[serde(deserialize_with = "codec::at_most::<FIELDS_MAX, _, _>")] pub Vec<Field>);
 
 impl Tuple {
     /// The fields.

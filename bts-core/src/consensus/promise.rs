@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::certificate::{Certificate, CertificateKind, VoteKind};
+use super::certificate::{Certificate, VoteKind};
+use crate::codec;
 use crate::content::{IllFormed, TakePayload};
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
@@ -28,6 +29,7 @@ pub struct PromisePayload {
     /// The highest lock accepted.
     pub lock: Option<Certificate>,
     /// Takes known: that of the first vote, and the least [D3].
+    #[serde(deserialize_with = "codec::at_most::<TAKES_PER_PROMISE_MAX, _, _>")]
     pub takes: Vec<OpId>,
 }
 
@@ -152,10 +154,6 @@ impl Verifier {
         if valid.kind() == VoteKind::Commit {
             return Err(Forgery::NotALock);
         }
-        debug_assert!(matches!(
-            valid.certificate().meaning(self.configuration().size()),
-            CertificateKind::Lock | CertificateKind::Decision
-        ));
         match valid.statement().id == *id && valid.statement().epoch == epoch {
             true => Ok(valid),
             false => Err(Forgery::WrongInstance),

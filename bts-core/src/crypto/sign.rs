@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{self, PathStep};
 use super::hash::{Digest, Domain, Hasher};
+use crate::codec;
 use crate::ids::{ClusterId, PublicKey};
+use crate::limits::MERKLE_PATH_MAX;
 
 /// Version of the protocol, bound by every signature and compared in the Hello.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -69,6 +71,7 @@ pub struct Seal {
     #[serde(with = "serde_bytes")]
     pub signature: [u8; 64],
     /// From the message's leaf to the root.
+    #[serde(deserialize_with = "codec::at_most::<MERKLE_PATH_MAX, _, _>")]
     pub path: Vec<PathStep>,
 }
 
