@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::codec;
-use crate::consensus::certificate::{Certificate, Value};
+use crate::consensus::certificate::{Certificate, CertificateKind, Value};
 use crate::crypto::hash::{Domain, Hasher};
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
@@ -147,6 +147,7 @@ pub struct TakePayload {
     /// The epoch in which it shall be taken.
     pub epoch: Epoch,
     /// What comes in its place.
+    #[serde(deserialize_with = "codec::at_most::<PUTS_MAX, _, _>")]
     pub puts: Vec<Put>,
 }
 
@@ -214,6 +215,9 @@ impl DecidedTake {
         certificate: ValidCertificate,
         take: Verified<TakePayload>,
     ) -> Result<Self, Forgery> {
+        if certificate.meaning() != CertificateKind::Decision {
+            return Err(Forgery::NotADecision);
+        }
         let statement = certificate.statement();
         let same = statement.value == Value::Take(take.op())
             && statement.id == take.id
@@ -296,7 +300,8 @@ impl Verifier {
                 Ok(Outcome::Taken(Arc::new(decided)))
             }
             (Value::Take(_), None) => Err(Forgery::TakeMissing),
-            (Value::Release | Value::Expire, _) => Ok(Outcome::Released(certificate)),
+            (Value::Release, _) => Ok(Outcome::Released(certificate)),
+            (Value::Expire, _) => Err(Forgery::IllFormed(IllFormed::Expiry)),
         }
     }
 

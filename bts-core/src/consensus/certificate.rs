@@ -73,6 +73,12 @@ impl Statement {
             false => Err(IllFormed::BadVote),
         }
     }
+
+    /// True if no correct replica votes for both in votes of one kind: other values of one ballot.
+    pub fn is_rival_of(&self, other: &Self) -> bool {
+        let ballot = (&self.id, self.epoch, self.ballot);
+        ballot == (&other.id, other.epoch, other.ballot) && self.value != other.value
+    }
 }
 
 impl fmt::Display for Statement {

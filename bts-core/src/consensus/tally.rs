@@ -23,7 +23,7 @@ pub enum Counted {
     Repeated,
     /// The replica had said something else: proof against it. The earlier vote stands.
     Contradicts(Box<Evidence>),
-    /// A vote of another kind.
+    /// A vote of another kind, or about another ballot or instance than its vote before.
     OtherKind,
 }
 
@@ -37,28 +37,29 @@ impl Tally {
     }
 
     /// Counts a vote. All votes given to one tally are of one instance and ballot; that is the
-    /// caller's to see to.
+    /// caller's to see to, but a replica is never convicted by votes of two ballots.
     pub fn count(&mut self, vote: VerifiedVote) -> Counted {
         if vote.sealed().kind != self.kind {
             return Counted::OtherKind;
         }
         let replica = vote.replica();
-        match self.votes.get(&replica) {
-            None => {
-                self.votes.insert(replica, vote);
-                Counted::New
-            }
-            Some(earlier) if earlier.statement() == vote.statement() => Counted::Repeated,
-            Some(earlier) => {
-                let one: SealedVote = earlier.sealed().clone();
-                let other = vote.sealed().clone();
-                Counted::Contradicts(Box::new(Evidence::ContradictingVotes {
-                    replica,
-                    one,
-                    other,
-                }))
-            }
+        let Some(earlier) = self.votes.get(&replica) else {
+            self.votes.insert(replica, vote);
+            return Counted::New;
+        };
+        if earlier.statement() == vote.statement() {
+            return Counted::Repeated;
         }
+        if !earlier.statement().is_rival_of(vote.statement()) {
+            return Counted::OtherKind;
+        }
+        let one: SealedVote = earlier.sealed().clone();
+        let other = vote.sealed().clone();
+        Counted::Contradicts(Box::new(Evidence::ContradictingVotes {
+            replica,
+            one,
+            other,
+        }))
     }
 
     /// Replicas that voted, whatever they said.

@@ -3,7 +3,7 @@
 //! on the root of the batch [A12].
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -79,22 +79,34 @@ impl<T: fmt::Debug> fmt::Debug for Verified<T> {
 
 /// A certificate every vote of which was verified. A quorum of them speaks, whoever relays it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ValidCertificate(Arc<(Certificate, Statement)>);
+pub struct ValidCertificate(Arc<CertificateInner>);
+
+#[derive(PartialEq, Eq)]
+struct CertificateInner {
+    certificate: Certificate,
+    statement: Statement,
+    meaning: CertificateKind,
+}
 
 impl ValidCertificate {
     /// The certificate as it travels.
     pub fn certificate(&self) -> &Certificate {
-        &self.0.0
+        &self.0.certificate
     }
 
     /// What its votes say.
     pub fn statement(&self) -> &Statement {
-        &self.0.1
+        &self.0.statement
     }
 
     /// Which votes it consists of.
     pub fn kind(&self) -> VoteKind {
-        self.0.0.kind
+        self.0.certificate.kind
+    }
+
+    /// What it is good for in the cluster whose verifier made it.
+    pub fn meaning(&self) -> CertificateKind {
+        self.0.meaning
     }
 }
 
@@ -128,8 +140,8 @@ impl VerifiedVote {
     }
 }
 
-/// Checks signatures of one cluster. A root that was verified once is remembered, so the messages
-/// of a batch cost one check.
+/// Checks signatures of one cluster. A root that was verified once is remembered with its very
+/// signature, so the messages of a batch cost one check.
 #[derive(Debug)]
 pub struct Verifier {
     configuration: Arc<Configuration>,
@@ -207,7 +219,12 @@ impl Verifier {
         if voters.len() < self.configuration.size().ack_quorum() {
             return Err(Forgery::TooFewVotes(voters.len()));
         }
-        Ok(ValidCertificate(Arc::new((certificate, statement))))
+        let meaning = certificate.meaning(self.configuration.size());
+        Ok(ValidCertificate(Arc::new(CertificateInner {
+            certificate,
+            statement,
+            meaning,
+        })))
     }
 
     /// A certificate that decides (section 5): `q` commit votes, or `F` first votes.
@@ -216,7 +233,7 @@ impl Verifier {
         certificate: Certificate,
     ) -> Result<ValidCertificate, Forgery> {
         let valid = self.certificate(certificate)?;
-        match valid.certificate().meaning(self.configuration.size()) {
+        match valid.meaning() {
             CertificateKind::Decision => Ok(valid),
             CertificateKind::Lock => Err(Forgery::NotADecision),
         }
@@ -270,10 +287,11 @@ impl Verifier {
             .leaf(kind, signer, payload);
         let root = batch::root(leaf, &seal.path).ok_or(Forgery::PathTooLong)?;
         let mut roots = self.roots.borrow_mut();
-        if !roots.holds(signer, &root) {
+        let known = (*signer, root, seal.signature);
+        if !roots.known.contains(&known) {
             roots.checks += 1;
             strict(signer, &root, &seal.signature)?;
-            roots.remember(*signer, root);
+            roots.remember(known);
         }
         Ok(leaf)
     }
@@ -295,28 +313,26 @@ fn decode_canonical(payload: &[u8]) -> Result<Statement, Forgery> {
     }
 }
 
-/// Verified (signer, root) pairs, the oldest forgotten first.
+/// Signer, root and signature. The signature is part of it: a known root with another signature
+/// would be taken here and refused elsewhere, and the innocent who relays it blamed [A12].
+type SignedRoot = (PublicKey, Digest, [u8; 64]);
+
+/// Verified roots, the oldest forgotten first.
 #[derive(Debug, Default)]
 struct RootCache {
-    known: BTreeSet<(PublicKey, Digest)>,
-    order: BTreeMap<u64, (PublicKey, Digest)>,
-    next: u64,
+    known: BTreeSet<SignedRoot>,
+    order: VecDeque<SignedRoot>,
     checks: u64,
 }
 
 impl RootCache {
-    fn holds(&self, signer: &PublicKey, root: &Digest) -> bool {
-        self.known.contains(&(*signer, *root))
-    }
-
-    fn remember(&mut self, signer: PublicKey, root: Digest) {
-        if !self.known.insert((signer, root)) {
+    fn remember(&mut self, root: SignedRoot) {
+        if !self.known.insert(root) {
             return;
         }
-        self.order.insert(self.next, (signer, root));
-        self.next += 1;
-        if self.known.len() > VERIFIED_ROOTS_MAX
-            && let Some((_, oldest)) = self.order.pop_first()
+        self.order.push_back(root);
+        if self.order.len() > VERIFIED_ROOTS_MAX
+            && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
         }
