@@ -7,3 +7,4 @@ mod certificates;
 mod contents;
 mod crafted;
 mod tally;
+mod votes;
