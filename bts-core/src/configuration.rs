@@ -79,6 +79,20 @@ impl Policy {
             && listed.is_none_or(|keys| keys.contains(client))
     }
 
+    /// True if this client may take, or else read, such an entry.
+    pub fn may(
+        &self,
+        client: &PublicKey,
+        space: &SpaceName,
+        access: Option<&Access>,
+        to_take: bool,
+    ) -> bool {
+        match to_take {
+            true => self.may_take(client, space, access),
+            false => self.may_read(client, space, access),
+        }
+    }
+
     /// True if the Take is allowed on an entry with these access lists: the right to take, and to
     /// insert what it puts [C7].
     pub fn allows(&self, take: &TakePayload, access: Option<&Access>) -> bool {

@@ -266,11 +266,12 @@ impl Replica {
 
     /// True if the client may do with this content what its read is for.
     pub(super) fn may(&self, client: &ClientRef, content: &HeldContent, to_take: bool) -> bool {
-        let (policy, access) = (self.options.configuration.policy(), content.access.as_ref());
-        let space = content.id.space();
-        match to_take {
-            true => policy.may_take(&client.key, space, access),
-            false => policy.may_read(&client.key, space, access),
-        }
+        let policy = self.options.configuration.policy();
+        policy.may(
+            &client.key,
+            content.id.space(),
+            content.access.as_ref(),
+            to_take,
+        )
     }
 }

@@ -1,6 +1,8 @@
 //! Reads: what matches, and the two rounds of the proof that nothing does (PROTOCOL section 4, rdp,
 //! inp rule 1, rd, in). "Empty" is told with a watch; "empty but for D" with the decision [A1, C4].
 
+use std::ops::ControlFlow;
+
 use super::sessions::{Waiter, Watch};
 use super::{Outputs, Replica};
 use crate::codec;
@@ -206,6 +208,7 @@ impl Replica {
         full.then(|| Refused::Limit(format!("{limit} blocked operations of one session")))
     }
 
+    /// Names free entries as far as there are enough of them, then others.
     fn candidates(
         &mut self,
         from: &ClientRef,
@@ -213,31 +216,31 @@ impl Replica {
     ) -> Vec<(Preference, (EntryId, ContentHash))> {
         let mut start = Digest([0; 32]);
         start.0[..8].copy_from_slice(&read.start.to_be_bytes());
-        let policy = self.options.configuration.policy();
-        let (space, takes) = (&read.space, read.mode.takes());
-        let sees = |content: &HeldContent| match takes {
-            true => policy.may_take(&from.key, space, content.access.as_ref()),
-            false => policy.may_read(&from.key, space, content.access.as_ref()),
-        };
-        let found = self.store.matches(space, &read.template, start, sees);
-        let mut named: Vec<_> = found
-            .into_iter()
-            .map(|named| (self.preference(from, &named.0, takes), named))
-            .collect();
+        let limit = usize::from(read.candidates).clamp(1, CANDIDATES_MAX);
+        let (policy, takes) = (self.options.configuration.policy(), read.mode.takes());
+        let (sessions, now) = (&self.sessions, self.now);
+        let (mut named, mut free) = (Vec::new(), 0);
+        self.store
+            .visit_matches(&read.space, &read.template, start, |slot, content| {
+                if policy.may(&from.key, &read.space, content.access.as_ref(), takes) {
+                    let reserved = sessions.reserved_for(&content.id, now);
+                    let elsewhere = takes && reserved.is_some_and(|(client, _)| client != *from);
+                    let preference = match slot.is_contested() {
+                        _ if elsewhere => Preference::Reserved,
+                        true => Preference::Contested,
+                        false => Preference::Free,
+                    };
+                    free += usize::from(preference == Preference::Free);
+                    named.push((preference, (content.id.clone(), content.hash)));
+                }
+                match free < limit {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            });
         named.sort_by_key(|(preference, _)| *preference);
-        named.truncate(usize::from(read.candidates).clamp(1, CANDIDATES_MAX));
+        named.truncate(limit);
         named
-    }
-
-    fn preference(&self, from: &ClientRef, id: &EntryId, takes: bool) -> Preference {
-        let reserved = self.sessions.reserved_for(id, self.now);
-        if takes && reserved.is_some_and(|(client, _)| client != *from) {
-            return Preference::Reserved;
-        }
-        match self.store.slot(id).is_some_and(|slot| slot.is_contested()) {
-            true => Preference::Contested,
-            false => Preference::Free,
-        }
     }
 
     /// Reserves the first free entry; of those reserved for others the client hears again when

@@ -3,6 +3,7 @@
 //! and in replay.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::index::{Indexed, Place, SpaceIndex};
@@ -154,30 +155,28 @@ impl Store {
         self.removed.contains(id) || self.decisions.contains_key(id)
     }
 
-    /// Contents that match, along the ring from `start`; a bounded number of them.
-    pub(super) fn matches(
+    /// Visits contents that match, along the ring from `start`, until the visitor has enough or a
+    /// bounded number of them was seen.
+    pub(super) fn visit_matches(
         &mut self,
         space: &SpaceName,
         template: &Template,
         start: Digest,
-        visible: impl Fn(&HeldContent) -> bool,
-    ) -> Vec<(EntryId, ContentHash)> {
+        mut visit: impl FnMut(&Slot, &HeldContent) -> ControlFlow<()>,
+    ) {
         let Some(index) = self.spaces.get_mut(space) else {
-            return Vec::new();
+            return;
         };
-        let slots = &self.slots;
-        let sees = |id: &EntryId, hash: &ContentHash| {
-            slots
-                .get(id)
-                .and_then(|slot| slot.content(hash))
-                .is_some_and(&visible)
-        };
-        index
-            .matches(template, start)
-            .map(|((_, hash), indexed)| (indexed.id.clone(), hash))
-            .filter(|(id, hash)| sees(id, hash))
-            .take(SCAN_MAX)
-            .collect()
+        for ((_, hash), indexed) in index.matches(template, start).take(SCAN_MAX) {
+            let slot = self
+                .slots
+                .get(&indexed.id)
+                .expect("what is indexed is present");
+            let content = slot.content(&hash).expect("what is indexed is held");
+            if visit(slot, content).is_break() {
+                return;
+            }
+        }
     }
 
     /// One page of what matches, in ring order, after the place where the last page ended.
