@@ -3,6 +3,7 @@
 //! Anybody can start a handshake and let it lie. So there is a total, a share of it per host (of
 //! IPv6 the /64 network), and beyond a quiet level one must first show that packets reach the
 //! address one claims. Who finds no room is not told; its QUIC repeats the first packet by itself.
+//! Who has proved a key stands there under that key and no longer in the way of strangers.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const HANDSHAKES_MAX: usize = 256;
 /// Most of them from one host.
 const HANDSHAKES_PER_HOST_MAX: usize = 64;
+/// Most connections of one member that have not greeted yet.
+const GREETINGS_PER_MEMBER_MAX: usize = 64;
 /// From so many on, an address must be validated first.
 const HANDSHAKES_QUIET_MAX: usize = 32;
 
@@ -32,36 +35,58 @@ pub(crate) enum Admission {
     Ignore,
 }
 
-/// A handshake under way.
+/// A handshake under way, or a greeting.
 #[derive(Debug)]
 pub(crate) struct Place {
     door: Door,
-    host: IpAddr,
+    guest: Guest,
+}
+
+/// On whose account a place is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Guest {
+    Host(IpAddr),
+    Member([u8; 32]),
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    total: usize,
-    by_host: HashMap<IpAddr, usize>,
+    strangers: usize,
+    by_guest: HashMap<Guest, usize>,
 }
 
 impl Door {
     /// Decides about an attempt from `address`; `validated`: packets are known to reach it.
     pub(crate) fn admit(&self, address: IpAddr, validated: bool) -> Admission {
-        let host = host_of(address);
         let mut counts = self.counts();
-        let of_host = counts.by_host.get(&host).copied().unwrap_or(0);
-        if !validated && counts.total >= HANDSHAKES_QUIET_MAX {
+        if !validated && counts.strangers >= HANDSHAKES_QUIET_MAX {
             return Admission::Validate;
         }
-        if counts.total >= HANDSHAKES_MAX || of_host >= HANDSHAKES_PER_HOST_MAX {
+        if counts.strangers >= HANDSHAKES_MAX {
             return Admission::Ignore;
         }
-        counts.total += 1;
-        counts.by_host.insert(host, of_host + 1);
-        Admission::Enter(Place {
+        match self.place(
+            &mut counts,
+            Guest::Host(host_of(address)),
+            HANDSHAKES_PER_HOST_MAX,
+        ) {
+            Some(place) => Admission::Enter(place),
+            None => Admission::Ignore,
+        }
+    }
+
+    fn place(&self, counts: &mut Counts, guest: Guest, guest_max: usize) -> Option<Place> {
+        let of_guest = counts.by_guest.entry(guest).or_default();
+        if *of_guest >= guest_max {
+            return None;
+        }
+        *of_guest += 1;
+        if matches!(guest, Guest::Host(_)) {
+            counts.strangers += 1;
+        }
+        Some(Place {
             door: self.clone(),
-            host,
+            guest,
         })
     }
 
@@ -70,14 +95,26 @@ impl Door {
     }
 }
 
+impl Place {
+    /// The stranger has proved the key of a member, and leaves the strangers. `None` if that member
+    /// has too many places already.
+    pub(crate) fn proved(self, key: [u8; 32]) -> Option<Self> {
+        let mut counts = self.door.counts();
+        self.door
+            .place(&mut counts, Guest::Member(key), GREETINGS_PER_MEMBER_MAX)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.door.counts();
-        counts.total = counts.total.saturating_sub(1);
-        if let Some(of_host) = counts.by_host.get_mut(&self.host) {
-            *of_host = of_host.saturating_sub(1);
-            if *of_host == 0 {
-                counts.by_host.remove(&self.host);
+        if matches!(self.guest, Guest::Host(_)) {
+            counts.strangers = counts.strangers.saturating_sub(1);
+        }
+        if let Some(of_guest) = counts.by_guest.get_mut(&self.guest) {
+            *of_guest = of_guest.saturating_sub(1);
+            if *of_guest == 0 {
+                counts.by_guest.remove(&self.guest);
             }
         }
     }
@@ -134,7 +171,25 @@ mod tests {
         held.pop();
         assert!(matches!(door.admit(address(0), true), Admission::Enter(_)));
         held.clear();
-        assert_eq!(door.counts().total, 0);
-        assert!(door.counts().by_host.is_empty());
+        assert_eq!(door.counts().strangers, 0);
+        assert!(door.counts().by_guest.is_empty());
+    }
+
+    #[test]
+    fn door_member_that_does_not_greet_is_in_nobody_elses_way() {
+        let door = Door::default();
+        let mut held = Vec::new();
+        let enter = |host: u8| match door.admit(IpAddr::from([10, 0, 0, host]), true) {
+            Admission::Enter(place) => place,
+            other => panic!("{other:?}"),
+        };
+        while let Some(place) = enter(1).proved([7; 32]) {
+            held.push(place);
+        }
+        assert_eq!(held.len(), GREETINGS_PER_MEMBER_MAX);
+        assert_eq!(door.counts().strangers, 0);
+        assert!(enter(1).proved([8; 32]).is_some());
+        held.pop();
+        assert!(enter(1).proved([7; 32]).is_some());
     }
 }

@@ -339,8 +339,9 @@ impl fmt::Debug for Closer {
     }
 }
 
-/// Writes until the queue is at its end or the link is. A peer that lets us keep the rest of the
-/// queue for ever, after everybody else has left the link, is left too.
+/// Writes until the queue is at its end or the link is; an ended link has no queue, so that a
+/// sender notices. A peer that lets us keep the rest of the queue for ever, after everybody else has
+/// left the link, is left too.
 async fn write_until_end(
     stream: SendStream,
     waiting: mpsc::Receiver<Queued>,
@@ -355,6 +356,7 @@ async fn write_until_end(
         written = write_all(stream, waiting) => if written.is_err() {
             closer.close("you do not read any more");
         },
+        _ended = closer.connection.closed() => {}
         () = abandoned => closer.close("you did not take what was left in time"),
     }
 }

@@ -54,6 +54,9 @@ pub enum LinkError {
     /// Someone else than a replica answered.
     #[error("dialed a replica, but {0} answered")]
     NotAReplica(Identity),
+    /// A member opens connections faster than it greets on them.
+    #[error("{0} has too many connections without a link")]
+    TooMany(Identity),
     /// The peer speaks no link of this version.
     #[error("the peer does not speak this version of the link")]
     Greeting,

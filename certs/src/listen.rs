@@ -142,10 +142,10 @@ impl Porter {
         }
     }
 
-    async fn on_admitted(self, incoming: Incoming, _place: Place) {
+    async fn on_admitted(self, incoming: Incoming, place: Place) {
         let remote = incoming.remote_address();
-        match self.make_link(incoming).await {
-            Ok(peer) => {
+        match self.make_link(incoming, place).await {
+            Ok((peer, _place)) => {
                 tracing::debug!(%remote, identity = %peer.identity, "link accepted");
                 // It fails only if the listener is gone, and the link goes with it.
                 let _ = self.links.send(peer).await;
@@ -154,7 +154,11 @@ impl Porter {
         }
     }
 
-    async fn make_link(&self, incoming: Incoming) -> Result<Authenticated, LinkError> {
+    async fn make_link(
+        &self,
+        incoming: Incoming,
+        place: Place,
+    ) -> Result<(Authenticated, Place), LinkError> {
         let of = |error| LinkError::of(error, None);
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let connecting = incoming.accept().map_err(of)?;
@@ -163,14 +167,16 @@ impl Porter {
         };
         let connection = connected.map_err(of)?;
         let identity = peer_identity(&connection)?;
+        let Some(place) = place.proved(identity.key) else {
+            connection.close(CLOSE_CODE, b"you have too many connections without a link");
+            return Err(LinkError::TooMany(identity));
+        };
         let Ok(greeted) = timeout_at(deadline, accept_greeting(&connection)).await else {
             connection.close(CLOSE_CODE, b"you opened no link in time");
             return Err(LinkError::TimedOut);
         };
-        Ok(Authenticated {
-            identity,
-            link: Link::new(connection, greeted?, self.limits),
-        })
+        let link = Link::new(connection, greeted?, self.limits);
+        Ok((Authenticated { identity, link }, place))
     }
 }
 

@@ -247,6 +247,32 @@ async fn admission_silent_member_does_not_hold_up_others_and_is_cut() {
 }
 
 #[tokio::test]
+async fn admission_crowd_of_members_all_get_in() {
+    let authority = authority();
+    let (mut listener, address) = listen(&replica(&authority));
+    let client = client(&authority);
+    let crowd = 150;
+    let mut dials = tokio::task::JoinSet::new();
+    for _ in 0..crowd {
+        let client = client.clone();
+        dials.spawn(async move { dial(&client, address).await });
+    }
+    let accepting = async {
+        let mut accepted = Vec::new();
+        while accepted.len() < crowd {
+            accepted.extend(listener.accept().await);
+        }
+        accepted
+    };
+    let accepted = within(accepting).await.expect("all are accepted");
+    let mut dialed = Vec::new();
+    while let Some(joined) = dials.join_next().await {
+        dialed.push(joined.expect("no panic").expect("the link is made"));
+    }
+    assert_eq!((dialed.len(), accepted.len()), (crowd, crowd));
+}
+
+#[tokio::test]
 async fn admission_nobody_at_the_address_is_an_error_in_time() {
     let socket = std::net::UdpSocket::bind(common::loopback()).expect("a socket");
     let address = socket.local_addr().expect("an address");

@@ -4,7 +4,7 @@ mod common;
 
 use std::net::SocketAddr;
 
-use bts_certs::{FrameError, Link, LinkError, Listener, SendError};
+use bts_certs::{FrameError, FrameWriter, Link, LinkError, Listener, SendError};
 use common::{
     LIMITS, authority, client, eventually, link_pair, listen, raw_member, replica, within,
 };
@@ -62,20 +62,7 @@ async fn link_on_a_single_thread_carries_more_than_every_window() {
 async fn link_slow_peer_fills_its_queue_and_never_blocks_or_grows() {
     let (dialed, mut accepted, _listener) = link_pair().await;
     let writer = &dialed.link.writer;
-    // The peer reads nothing: its window and ours fill, then the queue.
-    let mut queued = 0u32;
-    let mut refusals_in_a_row = 0;
-    while refusals_in_a_row < 50 {
-        match writer.try_send(numbered(queued)) {
-            Ok(()) => (queued, refusals_in_a_row) = (queued + 1, 0),
-            Err(SendError::Full) => {
-                refusals_in_a_row += 1;
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            }
-            Err(other) => panic!("{other}"),
-        }
-        assert!(writer.queued_bytes() <= LIMITS.queue_bytes_max);
-    }
+    let queued = fill(writer).await;
     // Nothing that was queued is lost, and the link lives on.
     for i in 0..queued {
         assert_eq!(next(&mut accepted.link).await, Some(numbered(i)));
@@ -292,6 +279,37 @@ async fn link_dropped_after_sending_still_delivers_and_ends_in_good_order() {
 }
 
 #[tokio::test]
+async fn link_left_by_all_is_not_kept_up_by_a_peer_that_reads_nothing() {
+    let (link, raw, _listener) = raw_pair().await;
+    let (_reader, writer, closer) = link.split();
+    fill(&writer).await;
+    drop(writer);
+    let told = within(raw.connection.closed())
+        .await
+        .expect("the link is left")
+        .to_string();
+    assert!(told.contains("in time"), "{told}");
+    assert!(closer.ended().is_some());
+}
+
+#[tokio::test]
+async fn link_ended_by_the_peer_is_noticed_by_an_idle_sender() {
+    let (dialed, accepted, _listener) = link_pair().await;
+    accepted.link.closer.close("no more");
+    dialed.link.closer.closed().await;
+    let ended = || dialed.link.writer.try_send(vec![1]) == Err(SendError::Ended);
+    let sent_before = dialed.link.writer.clone();
+    eventually("the writer notices", || {
+        sent_before.queued_bytes() == 0 && ended()
+    })
+    .await;
+    let sent = within(dialed.link.writer.send(vec![1]))
+        .await
+        .expect("it does not wait");
+    assert_eq!(sent, Err(SendError::Ended));
+}
+
+#[tokio::test]
 async fn link_shutdown_tells_the_peer_and_ends_accepting() {
     let (dialed, _accepted, mut listener) = link_pair().await;
     within(listener.shutdown("the replica is stopped"))
@@ -331,6 +349,24 @@ async fn greeted(local: &bts_certs::LocalIdentity, address: SocketAddr) -> Raw {
         send,
         recv,
     }
+}
+
+/// Sends to a peer that reads nothing until its window, ours and the queue are full. Returns how
+/// many frames were queued.
+async fn fill(writer: &FrameWriter) -> u32 {
+    let (mut queued, mut refusals_in_a_row) = (0, 0);
+    while refusals_in_a_row < 50 {
+        match writer.try_send(numbered(queued)) {
+            Ok(()) => (queued, refusals_in_a_row) = (queued + 1, 0),
+            Err(SendError::Full) => {
+                refusals_in_a_row += 1;
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert!(writer.queued_bytes() <= LIMITS.queue_bytes_max);
+    }
+    queued
 }
 
 async fn next(link: &mut Link) -> Option<Vec<u8>> {
