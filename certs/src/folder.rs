@@ -334,3 +334,18 @@ fn create_new(path: &Path, kind: Kind) -> io::Result<File> {
     let _ = kind;
     options.open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_file_that_appears_after_the_check_is_not_overwritten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("ca.key");
+        fs::write(&path, "precious").expect("written");
+        let error = write_new(&path, "new", Kind::Secret).expect_err("it exists");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("it is still there"), b"precious");
+    }
+}

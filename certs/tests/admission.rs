@@ -221,7 +221,10 @@ async fn admission_other_greeting_is_refused_and_told() {
     let connection = raw_member(&client(&authority), address).await;
     let (mut send, _recv) = connection.open_bi().await.expect("one stream is allowed");
     send.write_all(b"GET ").await.expect("it is written");
-    let error = connection.closed().await.to_string();
+    let error = within(connection.closed())
+        .await
+        .expect("it is cut")
+        .to_string();
     assert!(error.contains("version of the link"), "{error}");
     eventually("the refusal is counted", || listener.refused_total() == 1).await;
 
@@ -244,6 +247,39 @@ async fn admission_silent_member_does_not_hold_up_others_and_is_cut() {
         .expect("it is cut in the end")
         .to_string();
     assert!(error.contains("no link in time"), "{error}");
+}
+
+#[tokio::test]
+async fn admission_member_with_many_silent_connections_stands_only_in_its_own_way() {
+    let authority = authority();
+    let (mut listener, address) = listen(&replica(&authority));
+    let hoarder = client(&authority);
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(raw_member(&hoarder, address).await);
+    }
+    let refused = raw_member(&hoarder, address)
+        .await
+        .closed()
+        .await
+        .to_string();
+    assert!(
+        refused.contains("too many connections without a link"),
+        "{refused}"
+    );
+
+    let other = client(&authority);
+    let (dialed, accepted) = tokio::join!(dial(&other, address), listener.accept());
+    assert_eq!(dialed.expect("the link is made").identity.name, "replica-0");
+    assert_eq!(
+        accepted.expect("the link is made").identity.key,
+        other.identity().key
+    );
+    assert!(
+        silent
+            .iter()
+            .all(|connection| connection.close_reason().is_none())
+    );
 }
 
 #[tokio::test]
