@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bts_core::codec;
 use bts_core::configuration::{Configuration, Policy};
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
-use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{EntryPayload, Put, TakePayload};
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
@@ -78,10 +77,6 @@ impl Cluster {
             payload: codec::encode(statement),
             votes: votes.collect(),
         }
-    }
-
-    pub(crate) fn promise(&self, replica: u16, promise: &PromisePayload) -> SignedBytes {
-        self.replicas[usize::from(replica)].sign(Kind::Promise, codec::encode(promise))
     }
 }
 
