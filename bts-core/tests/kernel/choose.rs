@@ -7,10 +7,10 @@ use bts_core::consensus::certificate::Value;
 use bts_core::consensus::choose::{BadPromises, Choice, choose};
 use bts_core::consensus::promise::PromiseFault;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use crate::reference::{Rules, permitted};
-use crate::support::{Cluster, some_op};
+use crate::support::{Cluster, seeded, some_op};
 use crate::workshop::{Pick, RELEASE, Told, Workshop};
 
 /// What the code permits on these promises for `ballot`, by replicas 0, 1, ...
@@ -116,12 +116,6 @@ fn choose_r52_on_random_promises() {
     let takes = prop::sample::select(vec![vec![0], vec![1], vec![0, 2], vec![2, 1], vec![1, 0]]);
     let told = (first, lock, takes);
     let strategy = (0..workshops.len(), prop::collection::vec(told, 8));
-    let config = Config {
-        cases: 600,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(52),
-        ..Config::default()
-    };
     let test = |(index, drawn): (usize, Vec<(Option<u8>, Option<(u32, u8)>, Vec<u8>)>)| {
         let workshop = &workshops[index];
         let rules = Rules::of(workshop.cluster.configuration.size());
@@ -139,7 +133,9 @@ fn choose_r52_on_random_promises() {
         prop_assert_eq!(built(workshop, 3, &promises), written, "{:?}", promises);
         Ok(())
     };
-    TestRunner::new(config).run(&strategy, test).unwrap();
+    TestRunner::new(seeded(600, 52))
+        .run(&strategy, test)
+        .unwrap();
 }
 
 /// A lock that can exist: no Release in ballot 0 or in the last epoch.

@@ -5,10 +5,13 @@ mod reference;
 mod support;
 mod workshop;
 
+mod acceptor;
 mod agreement;
+mod batches;
 mod certificates;
 mod choose;
 mod contents;
 mod crafted;
+mod promises;
 mod tally;
 mod votes;

@@ -15,6 +15,7 @@ use bts_core::ids::{
 };
 use bts_core::tuple::Tuple;
 use ed25519_dalek::SigningKey;
+use proptest::test_runner::{Config, RngSeed};
 
 /// A cluster with the keys of all its members.
 pub(crate) struct Cluster {
@@ -127,4 +128,14 @@ pub(crate) fn statement(id: &EntryId, epoch: u8, ballot: u32, value: Value) -> S
 /// An `op` of no particular Take.
 pub(crate) fn some_op(seed: u8) -> OpId {
     OpId(Digest([seed; 32]))
+}
+
+/// A configuration for property tests that draws the same cases in every run.
+pub(crate) fn seeded(cases: u32, seed: u64) -> Config {
+    Config {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    }
 }
