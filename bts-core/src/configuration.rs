@@ -43,7 +43,7 @@ pub struct SpacePolicy {
     pub take: Allow,
 }
 
-/// The rights of a cluster: per space, and for all other spaces. A space exists by being used.
+/// The rights of a cluster: per space, and for all other spaces. A space exists by being used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Spaces with rights of their own.

@@ -18,7 +18,7 @@ use crate::limits::{ACCESS_KEYS_MAX, EPOCH_MAX, PUTS_BYTES_MAX, PUTS_MAX};
 use crate::misbehavior::Forgery;
 use crate::tuple::{Tuple, TupleError};
 
-/// Why something signed is not what it claims to be, whoever signed it. The rules are equal at all
+/// Why something signed is not what it claims to be, whoever signed it. The rules are equal at all
 /// replicas, so an ill-formed Take is no Take for anybody [C7].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IllFormed {
@@ -108,7 +108,7 @@ impl EntryPayload {
     }
 }
 
-/// What a swap puts in place of the entry it takes. Not signed by itself: it is a part of the Take,
+/// What a swap puts in place of the entry it takes. Not signed by itself: it is a part of the Take,
 /// and its id and content hash follow from it [A3].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {

@@ -231,7 +231,7 @@ pub struct Run {
     pub times: u64,
 }
 
-/// Identity of an entry: a root, and the way down from it through the puts of decided Takes. The
+/// Identity of an entry: a root, and the way down from it through the puts of decided Takes. The
 /// path is run-length coded and canonical: neighbouring runs differ, no run is empty [C6].
 ///
 /// Every `EntryId` is in its one legal form, as bytes in any other do not decode.
@@ -399,6 +399,7 @@ mod tests {
         assert!(id.put(1).is_some(), "the last run can still grow");
     }
 
+    ///
     #[test]
     fn id_other_forms_are_not_canonical() {
         let twice = [Run { index: 0, times: 1 }, Run { index: 0, times: 1 }];

@@ -1,4 +1,4 @@
-//! Every bound of the system, in one place. A bound that is reached is answered with `Refused`,
+//! every bound of the system, in one place. A bound that is reached is answered with `Refused`,
 //! never with silence or an allocation; the ones that belong together are checked at compile time.
 
 /// Replicas of a cluster.

@@ -1,4 +1,4 @@
-//! Faults of peers as values (STYLE: own bugs panic, bad peers never do). A [`Forgery`] names what
+//! Faults of peers as values (own bugs panic, bad peers never do). A [`Forgery`] names what
 //! was wrong with bytes that somebody relayed, and is the relayer's fault; [`Evidence`] holds two
 //! signed halves that convict their signer to anybody.
 

@@ -1,5 +1,5 @@
 //! Sizes of the quorums of a cluster, and the intersection lemmas they rest on. No other file does
-//! arithmetic on `n` and `f` (PROTOCOL section 1; the paper's asymmetric quorums, section 3).
+//! arithmetic on `n` and `f` (R-1.1; the paper's asymmetric quorums, section 3).
 
 use thiserror::Error;
 
@@ -125,6 +125,7 @@ mod tests {
         assert_eq!(row(7, 2), (5, 7, 5, 3, 3));
     }
 
+    ///
     #[test]
     fn quorum_lemmas_all_sizes() {
         let mut pairs = 0;

@@ -1,5 +1,5 @@
-//! The acceptor of one instance `I(id, e)` (PROTOCOL section 3): what a replica has bound itself
-//! to. Pure bookkeeping of promises; who may propose what is decided elsewhere.
+//! the acceptor of one instance `I(id, e)`, what a replica has bound itself to. Pure
+//! bookkeeping of promises; who may propose what is decided elsewhere.
 //!
 //! Invariants, each one a reason why two values are never decided: `promised` never falls; there is
 //! one first vote, made at `promised = 0`; one prepare vote per ballot; `locked` is replaced by

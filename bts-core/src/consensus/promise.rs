@@ -68,7 +68,7 @@ pub enum PromiseFault {
     NoAllowedTake,
 }
 
-/// A valid promise: a witness, made by [`ValidPromise::new`] only.
+/// R-5.1c. A valid promise: a witness, made by [`ValidPromise::new`] only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidPromise {
     signed: SignedPromise,

@@ -1,5 +1,5 @@
 //! The only makers of witnesses: whoever holds a [`Verified`] or a [`ValidCertificate`] need not
-//! ask whether somebody checked it. "Valid signature" is one predicate everywhere: `verify_strict`
+//! ask whether somebody checked it. "Valid signature" is one predicate everywhere: `verify_strict`
 //! on the root of the batch [A12].
 
 use std::cell::RefCell;

@@ -1,4 +1,5 @@
-//! The first frame in each direction of a connection: who am I, and are we of one cluster.
+//! The first frame in each direction of a connection: who am I, and are we of one cluster
+//!
 
 use serde::{Deserialize, Serialize};
 

@@ -163,7 +163,7 @@ impl Replica {
     }
 
     /// Whether a message about `(id, epoch)` is about the present. A valid `released` moves this
-    /// replica on to that epoch first (section 3).
+    /// replica on to that epoch first.
     pub(super) fn standing(
         &mut self,
         by: Principal,
@@ -229,7 +229,7 @@ impl Replica {
         self.promise(to, request, body);
     }
 
-    /// Tells a peer the same.
+    /// R-5.1d: tells a peer the same.
     pub(super) fn tell_over(&mut self, to: ReplicaId, id: &EntryId) {
         let message = match (self.store.decision(id), self.released(id)) {
             (Some(decided), _) => PeerMessage::Decide(decided.to_wire()),

@@ -115,14 +115,14 @@ impl Replica {
         of_space.map(|(_, unstable)| unstable)
     }
 
-    /// The voters of a decided Take on a put held it, so its origin is stable.
+    /// R-4.2f: the voters of a decided Take on a put held it, so its origin is stable.
     pub(super) fn known_stable(&mut self, origin: &EntryId) {
         if self.streams.unstable.remove(origin).is_some() {
             self.count("stable by descent");
         }
     }
 
-    /// A peer's news.
+    /// a peer's news.
     pub(super) fn on_applied(
         &mut self,
         from: ReplicaId,

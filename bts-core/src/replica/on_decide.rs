@@ -84,7 +84,7 @@ impl Replica {
         }
     }
 
-    /// A peer says how an entry was removed. Only a decision is acted upon; a replica asks on
+    /// a peer says how an entry was removed. Only a decision is acted upon; a replica asks on
     /// until it has one [C1].
     pub(super) fn on_removed(
         &mut self,
@@ -139,6 +139,8 @@ impl Replica {
         }
     }
 
+    /// the entry goes, its puts come, in one logged step; a put's decision after its
+    /// origin's (R-4.5a).
     fn apply_decision(
         &mut self,
         by: Principal,

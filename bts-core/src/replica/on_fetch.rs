@@ -1,4 +1,4 @@
-//! Asking for what is lacking, and giving what is held (PROTOCOL sections 2, 5.1, 7). Messages that
+//! Asking for what is lacking, and giving what is held. Messages that
 //! cannot be judged without it are kept, a bounded number per sender, and handled when it comes.
 
 use std::collections::BTreeMap;

@@ -42,7 +42,7 @@ impl Replica {
         self.promise(from, request, ReplyBody::Ack);
     }
 
-    /// of rdp: what a reader found at fewer than `q` replicas. Not refused for any limit in
+    /// R-4.2b: what a reader found at fewer than `q` replicas. Not refused for any limit in
     /// this version [G8]; what it stores it sends on.
     pub(super) fn on_write_back(
         &mut self,
@@ -124,7 +124,8 @@ impl Replica {
         );
     }
 
-    /// Inserts the content of a written entry, unless it is held or removed.
+    /// Inserts the content of a written entry, unless it is held or removed. A second content of one
+    /// id convicts its writer and is stored all the same.
     fn insert(&mut self, content: HeldContent, out: &mut Outputs) {
         let id = &content.id;
         if self.store.is_removed(id) || self.store.content(id, &content.hash).is_some() {

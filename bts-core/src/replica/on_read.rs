@@ -74,7 +74,7 @@ impl Replica {
         }
     }
 
-    /// rule 5, round 2: whether it was empty ever since the watch began.
+    /// R-4.2d, round 2: whether it was empty ever since the watch began.
     pub(super) fn on_still_empty(
         &mut self,
         from: ClientRef,
@@ -243,7 +243,7 @@ impl Replica {
         named
     }
 
-    /// Reserves the first free entry; of those reserved for others the client hears again when
+    /// reserves the first free entry; of those reserved for others the client hears again when
     /// the reservation ends, if it waits.
     fn reserve_first(&mut self, from: &ClientRef, named: &[(Preference, (EntryId, ContentHash))]) {
         let until = self.now + self.options.reservation;
@@ -279,7 +279,7 @@ impl Replica {
         )
     }
 
-    /// Decisions that removed entries this client would have seen, and are not known to be stable.
+    /// R-4.2e: decisions that removed entries this client would have seen, and are not known to be stable.
     fn moved(
         &self,
         from: &ClientRef,

@@ -12,7 +12,7 @@ use crate::limits::UNSETTLED_TAKES_MAX;
 use crate::message::{FetchKey, Refused, ReplyBody, TakeRequest};
 
 impl Replica {
-    /// a replica that holds the content in this epoch and has promised and voted nothing,
+    /// R-4.3a: a replica that holds the content in this epoch and has promised and voted nothing,
     /// votes, if the policy and the client's limits allow.
     pub(super) fn on_take(
         &mut self,
@@ -132,7 +132,8 @@ impl Replica {
         content.is_some_and(|content| policy.allows(take, content.access.as_ref()))
     }
 
-    /// Refusing a first vote is always safe, so limits apply here and nowhere later [C7].
+    /// Refusing a first vote is always safe, so limits apply here and nowhere later [C7];
+    /// the number of unsettled Takes among them.
     fn over_limit(&self, take: &Verified<TakePayload>, settled: TakeNumber) -> Option<Refused> {
         let voted = self
             .store

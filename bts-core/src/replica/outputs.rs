@@ -1,5 +1,5 @@
 //! What a replica wants done, and the gate that holds back what is not yet durable: nothing leaves
-//! before what it depends on is synced (PROTOCOL section 3).
+//! before what it depends on is synced.
 
 use std::collections::VecDeque;
 

@@ -48,7 +48,7 @@ impl Replica {
         self.arm_contest(&id);
     }
 
-    /// The timer of an open instance.
+    /// R-5.1a: the timer of an open instance.
     pub(super) fn on_contest_timer(&mut self, id: &EntryId, out: &mut Outputs) {
         let now = self.now;
         let promised = self.store.promised(id);
@@ -82,7 +82,7 @@ impl Replica {
         self.arm_contest(id);
     }
 
-    /// enters or joins a higher ballot. The promise, with the first vote and the lock held
+    /// R-5.1b: enters or joins a higher ballot. The promise, with the first vote and the lock held
     /// before, is logged and sent in the same step [G3].
     pub(super) fn enter(&mut self, id: &EntryId, ballot: Ballot, out: &mut Outputs) {
         let epoch = self.store.epoch(id);
@@ -198,7 +198,7 @@ impl Replica {
         }
     }
 
-    /// After a promise: follow `f+1` that are higher, open the window, or propose.
+    /// R-5.1a, after a promise: follow `f+1` that are higher, open the window, or propose.
     fn climb(&mut self, id: &EntryId, out: &mut Outputs) {
         let promised = self.store.promised(id);
         let window_ends = self.now + self.window_of(promised);

@@ -1,4 +1,4 @@
-//! Who is told when an entry arrives, goes live or is released (PROTOCOL section 4, rd and in):
+//! Who is told when an entry arrives, goes live or is released:
 //! watches break, every matching `rd` is told, and of the `in`s one after the other, doubling.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What an acceptor refuses, rule by rule: each refusal stops a schedule that ends in two decisions
+//! what an acceptor refuses, rule by rule: each refusal stops a schedule that ends in two decisions
 //! only in a larger state space than the exhaustive check visits, or never.
 
 use bts_core::consensus::instance::{Instance, Refusal};

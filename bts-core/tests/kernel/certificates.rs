@@ -191,7 +191,7 @@ fn decision_comes_with_the_take_it_names() {
     assert_eq!(decide(&entry(), 0, value, Some(forged)), bad);
 }
 
-/// [A3] Another Take of the same client for the same entry, with other puts, is another value.
+/// R-2.3 [A3] Another Take of the same client for the same entry, with other puts, is another value.
 #[test]
 fn decision_a3_puts_are_part_of_the_value() {
     let cluster = Cluster::of_four();

@@ -1,4 +1,4 @@
-//! Entries and Takes: only what their signer signed, in the one legal form, is believed.
+//! Entries and Takes: only what their signer signed, in the one legal form, is believed.
 
 use bts_core::codec::{self, DecodeError};
 use bts_core::consensus::certificate::{Value, VoteKind};

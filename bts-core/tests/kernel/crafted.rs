@@ -1,5 +1,6 @@
-//! [A12] One predicate decides what a valid signature is. Signatures crafted so that plain Ed25519
-//! verification takes them, and signatures that only a cache would take, are refused by everybody.
+//! R-2.5 [A12] One predicate decides what a valid signature is. Signatures crafted so that plain
+//! Ed25519 verification takes them, and signatures that only a cache would take, are refused by
+//! everybody.
 
 use std::sync::Arc;
 
