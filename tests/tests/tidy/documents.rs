@@ -34,6 +34,19 @@ fn documents_code_map_is_true() {
 }
 
 #[test]
+fn documents_name_code_and_tests_that_exist() {
+    let documents = tree::files("md");
+    let findings: Vec<String> = documents
+        .iter()
+        .flat_map(|document| missing_code(document, read_if_there))
+        .collect();
+    demand_none(
+        "files of Rust named in documents exist, and have the tests named after `::`",
+        &findings,
+    );
+}
+
+#[test]
 fn documents_members_are_introduced() {
     let manifest = tree::read("Cargo.toml");
     demand_none(
@@ -71,6 +84,14 @@ fn documents_finders_find() {
         paths_in_tables(&table),
         [(1, "bts-core/src/x.rs".to_owned()), (3, "docs/".to_owned())]
     );
+
+    let named = Source::new(
+        "a.md",
+        "`b.rs` `b.rs::c`\n`d.rs` `b.rs::gone` `b/c.rs::C::e` `f c.rs`",
+    );
+    let there = |path: &str| (path == "b.rs").then(|| Source::new(path, "fn c() {}"));
+    let missing = ["a.md:2: d.rs", "a.md:2: b.rs::gone", "a.md:2: b/c.rs::C::e"];
+    assert_eq!(missing_code(&named, there), missing);
 
     let members = "members = [\n    \"a\", # what a is\n    \"b\",\n]\n";
     assert_eq!(unexplained_members(members), ["Cargo.toml: member \"b\""]);
@@ -176,6 +197,32 @@ fn paths_in_tables(file: &Source) -> Vec<(usize, String)> {
         .filter(|(_, text)| is_path(text))
         .map(|(number, text)| (number, text.to_owned()))
         .collect()
+}
+
+/// What stands in backquotes as `path.rs` or `path.rs::function` and is not there.
+fn missing_code(document: &Source, read: impl Fn(&str) -> Option<Source>) -> Vec<String> {
+    let quoted = document.lines().flat_map(|(number, line)| {
+        let inner = line.split('`').skip(1).step_by(2);
+        inner.map(move |text| (number, text))
+    });
+    let is_missing = |text: &str| {
+        let (path, function) = text
+            .split_once("::")
+            .map_or((text, None), |(path, function)| (path, Some(function)));
+        let is_named = path.ends_with(".rs") && is_path(path);
+        let is_there = |file: Source| {
+            function.is_none_or(|function| file.text.contains(&format!("fn {function}(")))
+        };
+        is_named && !read(path).is_some_and(is_there)
+    };
+    quoted
+        .filter(|(_, text)| is_missing(text))
+        .map(|(number, text)| format!("{}:{number}: {text}", document.path))
+        .collect()
+}
+
+fn read_if_there(path: &str) -> Option<Source> {
+    tree::root().join(path).is_file().then(|| tree::read(path))
 }
 
 fn is_path(text: &str) -> bool {
