@@ -1,0 +1,159 @@
+//! Coverage marks: what a batch of runs must have come across to prove anything. A simulation in
+//! which nothing is contested passes every check.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};
+use bts_core::ids::{Ballot, Epoch};
+use bts_core::message::{PeerMessage, ReplyBody, Since, Status};
+use bts_core::replica::Event;
+
+use super::node::Message;
+
+/// How often each mark was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage(BTreeMap<&'static str, u64>);
+
+/// Marks that a large batch must meet.
+pub const DEMANDED: &[&str] = &[
+    "None proven",
+    "applied",
+    "client reports a fault",
+    "commit decision in a higher ballot",
+    "commit decision in ballot 0",
+    "commit vote",
+    "contended",
+    "convicted",
+    "decision on a put",
+    "decision with puts",
+    "dropped",
+    "empty but for D",
+    "empty since: no",
+    "empty since: yes",
+    "evidence",
+    "fast decision",
+    "fetch",
+    "first vote",
+    "forgery detected",
+    "given",
+    "left over",
+    "lock",
+    "nothing left over",
+    "operation cancelled",
+    "prepare vote",
+    "promise",
+    "propose",
+    "push",
+    "read sees a later epoch",
+    "read sees a lock",
+    "refused",
+    "relay",
+    "release proposed",
+    "released",
+    "removed",
+    "still empty",
+    "take in a later epoch",
+    "write-back",
+];
+
+impl Coverage {
+    /// Met once more.
+    pub fn mark(&mut self, name: &'static str) {
+        *self.0.entry(name).or_default() += 1;
+    }
+
+    /// Adds what another run met.
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    /// How often it was met.
+    pub fn count(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// What should have been met and was not.
+    pub fn missing(&self) -> Vec<&'static str> {
+        DEMANDED
+            .iter()
+            .copied()
+            .filter(|name| self.count(name) == 0)
+            .collect()
+    }
+
+    /// What this message shows.
+    pub(super) fn note(&mut self, message: &Message) {
+        self.mark(message.kind());
+        match message {
+            Message::Request(_) => {}
+            Message::Reply(reply) => self.note_reply(&reply.body),
+            Message::Peer(PeerMessage::Propose(proposal)) if proposal.value == Value::Release => {
+                self.mark("release proposed");
+            }
+            Message::Peer(_) => {}
+        }
+    }
+
+    pub(super) fn note_event(&mut self, event: &Event) {
+        self.mark(match event {
+            Event::Forged { .. } => "forgery detected",
+            Event::Convicted(_) => "convicted",
+            Event::Refused { .. } => "refused",
+        });
+    }
+
+    pub(super) fn note_decision(&mut self, certificate: &Certificate, said: &Statement) {
+        self.mark(match (certificate.kind, said.ballot) {
+            (VoteKind::First, _) => "fast decision",
+            (_, Ballot::ZERO) => "commit decision in ballot 0",
+            _ => "commit decision in a higher ballot",
+        });
+        if !said.id.is_root() {
+            self.mark("decision on a put");
+        }
+        if said.epoch > Epoch(0) {
+            self.mark("take in a later epoch");
+        }
+    }
+
+    fn note_reply(&mut self, body: &ReplyBody) {
+        match body {
+            ReplyBody::Found {
+                candidates, moved, ..
+            } => {
+                let statuses = candidates.iter().map(|candidate| &candidate.status);
+                statuses.for_each(|status| self.note_status(status));
+                if !moved.is_empty() {
+                    self.mark("empty but for D");
+                }
+            }
+            ReplyBody::EmptySince { since, .. } => self.mark(match since {
+                Since::Yes => "empty since: yes",
+                Since::No => "empty since: no",
+                Since::NoSuchWatch => "empty since: no such watch",
+            }),
+            ReplyBody::Status { status, .. } => self.note_status(status),
+            _ => {}
+        }
+    }
+
+    fn note_status(&mut self, status: &Status) {
+        if status.lock.is_some() {
+            self.mark("read sees a lock");
+        }
+        if status.epoch > Epoch(0) {
+            self.mark("read sees a later epoch");
+        }
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|(name, count)| writeln!(f, "{count:>10}  {name}"))
+    }
+}

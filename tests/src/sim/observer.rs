@@ -1,0 +1,265 @@
+//! Who sees every message: it notes what was written, taken and decided, and objects to what no
+//! correct machine may ever say, whoever is lied to.
+//!
+//! * Two correct machines never hold contradicting decisions (agreement).
+//! * A correct replica never gives contradicting votes.
+//! * Nobody correct is accused of a fault.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use bts_core::codec;
+use bts_core::consensus::certificate::{SealedVote, Statement, Value, VoteKind};
+use bts_core::content::{Decision, EntryPayload, TakePayload};
+use bts_core::crypto::sign::{Kind, SignedBytes, SigningContext};
+use bts_core::ids::{Ballot, ClientRef, EntryId, Epoch, OpId, PublicKey, ReplicaId};
+use bts_core::misbehavior::Evidence;
+use bts_core::replica::{Event, Principal};
+use bts_core::tuple::Tuple;
+
+use super::coverage::Coverage;
+use super::node::{Flight, Node};
+use super::parts::{self, Part};
+use crate::check::history::Moment;
+
+/// A Take that somebody sent.
+#[derive(Clone, Debug)]
+pub struct SeenTake {
+    /// What it says.
+    pub payload: TakePayload,
+    /// When it was first seen.
+    pub since: Moment,
+}
+
+/// An entry that a correct client sent.
+#[derive(Clone, Debug)]
+pub struct SentEntry {
+    /// The entry.
+    pub id: EntryId,
+    /// Its tuple.
+    pub tuple: Tuple,
+    /// When it was first sent.
+    pub since: Moment,
+}
+
+/// All that was seen.
+#[derive(Debug)]
+pub struct Observer {
+    /// What the run came across.
+    pub coverage: Coverage,
+    context: SigningContext,
+    replicas: BTreeSet<ReplicaId>,
+    clients: BTreeMap<PublicKey, Vec<ClientRef>>,
+    known: HashSet<[u8; 64]>,
+    takes: BTreeMap<OpId, SeenTake>,
+    sent_entries: Vec<SentEntry>,
+    decided: BTreeMap<EntryId, OpId>,
+    ended: BTreeMap<(EntryId, Epoch), Value>,
+    votes: BTreeMap<(ReplicaId, VoteKind, EntryId, Epoch, Ballot), Value>,
+    objections: Vec<String>,
+}
+
+impl Observer {
+    /// An observer that has seen nothing.
+    pub fn new(context: SigningContext) -> Self {
+        Self {
+            coverage: Coverage::default(),
+            context,
+            replicas: BTreeSet::new(),
+            clients: BTreeMap::new(),
+            known: HashSet::new(),
+            takes: BTreeMap::new(),
+            sent_entries: Vec::new(),
+            decided: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            objections: Vec::new(),
+        }
+    }
+
+    /// This replica is correct.
+    pub fn trust_replica(&mut self, id: ReplicaId) {
+        self.replicas.insert(id);
+    }
+
+    /// This client is correct, and so is whoever else has its key.
+    pub fn trust_client(&mut self, client: ClientRef) {
+        self.clients.entry(client.key).or_default().push(client);
+    }
+
+    /// True if the holders of this key are correct clients.
+    pub fn trusts(&self, key: &PublicKey) -> bool {
+        self.clients.contains_key(key)
+    }
+
+    /// The Take that was decided on each entry.
+    pub fn decided(&self) -> impl Iterator<Item = (&EntryId, &SeenTake)> {
+        let seen = |(id, op)| Some((id, self.takes.get(op)?));
+        self.decided.iter().filter_map(seen)
+    }
+
+    /// Takes sent so far.
+    pub fn takes(&self) -> impl Iterator<Item = (&OpId, &SeenTake)> {
+        self.takes.iter()
+    }
+
+    /// The Take that removed this entry.
+    pub fn decided_on(&self, id: &EntryId) -> Option<OpId> {
+        self.decided.get(id).copied()
+    }
+
+    /// Entries that correct clients sent.
+    pub fn sent_entries(&self) -> &[SentEntry] {
+        &self.sent_entries
+    }
+
+    /// True if something was seen that must never be.
+    pub fn objects(&self) -> bool {
+        !self.objections.is_empty()
+    }
+
+    /// What must never have been seen; they are told once.
+    pub fn take_objections(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.objections)
+    }
+
+    /// A message is sent.
+    pub fn on_flight(&mut self, moment: Moment, flight: &Flight) {
+        self.coverage.note(&flight.message);
+        let from = flight.from;
+        parts::visit(&flight.message, &mut |part| match part {
+            Part::Entry(entry) => self.on_entry(moment, from, entry),
+            Part::Take(take) => self.on_take(moment, take),
+            Part::Decision(decision) if self.is_correct(from) => self.on_decision(from, decision),
+            Part::Vote(vote) => self.on_vote(from, vote),
+            Part::Decision(_) | Part::Promise(_) | Part::Certificate(_) => {}
+        });
+    }
+
+    /// What a correct replica told people.
+    pub fn on_replica_events(&mut self, replica: ReplicaId, events: &[Event]) {
+        for event in events {
+            self.coverage.note_event(event);
+            let accused = match event {
+                Event::Forged { by, .. } => self.is_trusted(by),
+                Event::Convicted(evidence) => self.is_wrongly_convicted(evidence),
+                Event::Refused { .. } => false,
+            };
+            if accused {
+                self.objections
+                    .push(format!("{replica} accuses somebody correct: {event:?}"));
+            }
+        }
+    }
+
+    /// What a correct client told people.
+    pub fn on_client_events(&mut self, client: usize, events: &[(ReplicaId, String)]) {
+        for (accused, what) in events {
+            self.coverage.mark("client reports a fault");
+            if self.replicas.contains(accused) {
+                self.objections.push(format!(
+                    "c{client} accuses {accused}, which is correct: {what}"
+                ));
+            }
+        }
+    }
+
+    fn is_correct(&self, node: Node) -> bool {
+        match node {
+            Node::Replica(id) => self.replicas.contains(&id),
+            // Hostile clients sign with other keys, and what they relay is nobody's word.
+            Node::Client(_) => false,
+        }
+    }
+
+    fn is_trusted(&self, principal: &Principal) -> bool {
+        match principal {
+            Principal::Client(client) => self.trusts(&client.key),
+            Principal::Replica(id) => self.replicas.contains(id),
+        }
+    }
+
+    fn is_wrongly_convicted(&self, evidence: &Evidence) -> bool {
+        match evidence {
+            Evidence::ContradictingVotes { replica, .. } => self.replicas.contains(replica),
+            Evidence::TwoContents { writer, .. } => self.trusts(writer),
+        }
+    }
+
+    fn is_new(&mut self, signed: &SignedBytes) -> bool {
+        self.known.insert(signed.seal.signature)
+    }
+
+    fn on_entry(&mut self, moment: Moment, from: Node, signed: &SignedBytes) {
+        let by_client = matches!(from, Node::Client(_)) && self.trusts(&signed.signer);
+        if !by_client || !self.is_new(signed) {
+            return;
+        }
+        if let Ok(entry) = codec::decode_payload::<EntryPayload>(&signed.payload) {
+            self.sent_entries.push(SentEntry {
+                id: entry.id,
+                tuple: entry.tuple,
+                since: moment,
+            });
+        }
+    }
+
+    fn on_take(&mut self, moment: Moment, signed: &SignedBytes) {
+        if !self.is_new(signed) {
+            return;
+        }
+        let op = OpId(
+            self.context
+                .leaf(Kind::Take, &signed.signer, &signed.payload),
+        );
+        if let Ok(payload) = codec::decode_payload::<TakePayload>(&signed.payload) {
+            let seen = SeenTake {
+                payload,
+                since: moment,
+            };
+            self.takes.entry(op).or_insert(seen);
+        }
+    }
+
+    fn on_decision(&mut self, from: Node, decision: &Decision) {
+        let Ok(said) = codec::decode_payload::<Statement>(&decision.certificate.payload) else {
+            return;
+        };
+        let instance = (said.id.clone(), said.epoch);
+        let earlier = *self.ended.entry(instance).or_insert(said.value);
+        if earlier != said.value {
+            self.objections
+                .push(format!("{from} says {said}, but it was {earlier}"));
+        }
+        if let Value::Take(op) = said.value {
+            self.coverage.note_decision(&decision.certificate, &said);
+            let earlier = *self.decided.entry(said.id.clone()).or_insert(op);
+            if earlier != op {
+                self.objections
+                    .push(format!("{from} says {said}, but {earlier} took it"));
+            }
+        }
+    }
+
+    fn on_vote(&mut self, from: Node, vote: &SealedVote) {
+        if from != Node::Replica(vote.replica) || !self.replicas.contains(&vote.replica) {
+            return;
+        }
+        let Ok(said) = codec::decode_payload::<Statement>(&vote.payload) else {
+            return;
+        };
+        let voting = (
+            vote.replica,
+            vote.kind,
+            said.id.clone(),
+            said.epoch,
+            said.ballot,
+        );
+        let earlier = *self.votes.entry(voting).or_insert(said.value);
+        if earlier != said.value {
+            self.objections.push(format!(
+                "{} votes for {said} and for {earlier}",
+                vote.replica
+            ));
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Swarm: what a run is like is drawn from its seed. Each run has some kinds of trouble and lacks
+//! others, since trouble of all kinds at once hides what one kind alone would show.
+
+use std::fmt;
+
+use bts_core::configuration::{Allow, Policy, SpacePolicy};
+use bts_core::ids::SpaceName;
+use bts_core::time::Span;
+
+use super::network::Weather;
+use super::rng::Rng;
+use super::setup::{Setup, public};
+use super::workload::Workload;
+use crate::adversary::Vice;
+
+/// Sizes of clusters that are tried, those with faults more often.
+const SIZES: &[(u16, usize)] = &[
+    (4, 1),
+    (4, 1),
+    (4, 1),
+    (4, 1),
+    (5, 1),
+    (6, 1),
+    (7, 2),
+    (7, 1),
+    (4, 0),
+    (3, 0),
+    (1, 0),
+];
+
+/// The numbers of the keys of clients that are none of the workload's.
+pub const JUDGE: usize = 2_000_000;
+/// The numbers of the keys of hostile clients.
+pub const HOSTILE: usize = 1_000_000;
+
+/// What becomes of a replica that may be faulty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It ends at this time, in microseconds.
+    Crash(u64),
+    /// It is correct, but nobody hears it once the cluster is healed.
+    Away,
+    /// It is correct all the time.
+    Fine,
+    /// It lies.
+    Hostile(Vice),
+}
+
+/// Rates of faults, in events per second of the first phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Connections that end and begin again.
+    pub resets: u64,
+    /// Directions between two nodes that are cut for a while.
+    pub cuts: u64,
+    /// Machines that stop for a while.
+    pub pauses: u64,
+    /// Clients that end for good.
+    pub crashes: u64,
+}
+
+/// A run, as drawn.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// Sizes, times, network.
+    pub setup: Setup,
+    /// The replicas that may be faulty, and what becomes of them.
+    pub fates: Vec<(u16, Fate)>,
+    /// Correct clients.
+    pub clients: usize,
+    /// Hostile clients; their numbers follow those of the correct ones.
+    pub hostile_clients: usize,
+    /// What clients do.
+    pub workload: Workload,
+    /// What else goes wrong.
+    pub rates: Rates,
+    /// Length of the first phase, in microseconds.
+    pub trouble_us: u64,
+}
+
+/// A space in which hostile clients may do what they like.
+pub fn wild() -> SpaceName {
+    SpaceName::new("wild").expect("a good name")
+}
+
+/// A space in which they may read only.
+pub fn tame() -> SpaceName {
+    SpaceName::new("tame").expect("a good name")
+}
+
+impl Swarm {
+    /// Draws a run.
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let (replicas, faults) = *rng.pick(SIZES).expect("there are sizes");
+        let clients = 1 + rng.index(4);
+        let hostile_clients = if rng.chance(350) { 1 + rng.index(2) } else { 0 };
+        let mut setup = Setup::calm(replicas, faults);
+        setup.seed = seed;
+        draw_times(&mut setup, &mut rng);
+        setup.weather = draw_weather(&mut rng);
+        setup.policy = policy(&setup, clients);
+        let trouble_us = rng.between(50_000, 1_500_000);
+        Self {
+            fates: draw_fates(replicas, faults, trouble_us, &mut rng),
+            workload: Workload::draw(&mut rng),
+            rates: draw_rates(&mut rng),
+            setup,
+            clients,
+            hostile_clients,
+            trouble_us,
+        }
+    }
+}
+
+impl fmt::Display for Swarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setup {
+            seed,
+            replicas,
+            faults,
+            weather,
+            ..
+        } = &self.setup;
+        writeln!(
+            f,
+            "seed {seed}: n = {replicas}, f = {faults}, fates {:?}",
+            self.fates
+        )?;
+        writeln!(
+            f,
+            "  {} clients, {} hostile ones, {:?}",
+            self.clients, self.hostile_clients, self.workload
+        )?;
+        write!(
+            f,
+            "  trouble for {} us: {:?}, {weather:?}",
+            self.trouble_us, self.rates
+        )
+    }
+}
+
+fn draw_times(setup: &mut Setup, rng: &mut Rng) {
+    setup.encoded_per_mille = if rng.chance(250) { 1000 } else { 0 };
+    setup.skew_per_mille = if rng.chance(300) { 50 } else { 0 };
+    setup.sync_us = match rng.below(3) {
+        0 => (1, 1),
+        1 => (100, 2_000),
+        _ => (1_000, 40_000),
+    };
+    setup.window = Span::from_millis(rng.between(10, 100));
+    setup.reservation = Span::from_millis(rng.between(1, 100));
+    setup.resend = Span::from_millis(rng.between(10, 100));
+    setup.candidates = rng.between(1, 5) as u8;
+}
+
+fn draw_weather(rng: &mut Rng) -> Weather {
+    let mut weather = Weather::calm(0);
+    weather.delay_us = (100, rng.between(100, 8_000));
+    if rng.chance(400) {
+        weather.slow_per_mille = rng.between(10, 300);
+        weather.slow_us = rng.between(10_000, 400_000);
+    }
+    if rng.chance(250) {
+        weather.lose_per_mille = rng.between(5, 200);
+    }
+    if rng.chance(250) {
+        weather.double_per_mille = rng.between(5, 300);
+    }
+    weather.reorder = rng.chance(300);
+    weather
+}
+
+fn draw_rates(rng: &mut Rng) -> Rates {
+    let mut sometimes = |most: u64| {
+        if rng.chance(400) {
+            1 + rng.below(most)
+        } else {
+            0
+        }
+    };
+    Rates {
+        resets: sometimes(20),
+        cuts: sometimes(20),
+        pauses: sometimes(10),
+        crashes: sometimes(2),
+    }
+}
+
+fn draw_fates(replicas: u16, faults: usize, trouble_us: u64, rng: &mut Rng) -> Vec<(u16, Fate)> {
+    let mut numbers: Vec<u16> = (0..replicas).collect();
+    rng.shuffle(&mut numbers);
+    numbers.truncate(faults);
+    let fate = |number| {
+        let fate = match rng.below(8) {
+            0 => Fate::Fine,
+            1 => Fate::Away,
+            2 => Fate::Crash(rng.below(trouble_us)),
+            _ => Fate::Hostile(Vice::draw(rng)),
+        };
+        (number, fate)
+    };
+    numbers.into_iter().map(fate).collect()
+}
+
+/// Keys of correct clients, the judge's own ones included, may do everything.
+fn policy(setup: &Setup, clients: usize) -> Policy {
+    let judges = JUDGE..JUDGE + 2;
+    let keys = (0..clients)
+        .chain(judges)
+        .map(|number| public(&setup.client_key(number)));
+    let correct = Allow::Keys(keys.collect());
+    let mut policy = Policy::default();
+    let rights = SpacePolicy {
+        insert: correct.clone(),
+        read: Allow::All,
+        take: correct,
+    };
+    policy.spaces.insert(tame(), rights);
+    policy
+}
