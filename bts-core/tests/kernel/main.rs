@@ -2,6 +2,7 @@
 //! value choice, the acceptor and the codec.
 
 mod reference;
+mod samples;
 mod support;
 mod workshop;
 
@@ -12,6 +13,7 @@ mod certificates;
 mod choose;
 mod contents;
 mod crafted;
+mod golden;
 mod promises;
 mod tally;
 mod votes;
