@@ -14,6 +14,7 @@ mod choose;
 mod contents;
 mod crafted;
 mod golden;
+mod hostile;
 mod promises;
 mod tally;
 mod votes;

@@ -98,7 +98,8 @@ impl Samples {
         signed(&self.cluster.replicas[1], Kind::Promise, &promise)
     }
 
-    fn id(&self) -> EntryId {
+    /// The entry that all samples are about.
+    pub(crate) fn id(&self) -> EntryId {
         self.entry.id.clone()
     }
 
