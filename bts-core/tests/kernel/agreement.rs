@@ -41,6 +41,9 @@ type Key = (
     [Option<Pick>; 2],
 );
 
+/// A ballot and what the promises for it tell.
+type Promises = (u32, Vec<Told>);
+
 /// What was found on the way: the number of states, every value decided, and whether a state was
 /// met in which two values were decided, locked in one ballot, or open for ballot 2 though one was
 /// decided.
@@ -57,7 +60,7 @@ struct World {
     rules: Rules,
     /// Whether the code chooses, or the transcription of the rule with `rules`.
     is_real: bool,
-    choices: RefCell<BTreeMap<(u32, Vec<Told>), BTreeSet<Pick>>>,
+    choices: RefCell<BTreeMap<Promises, BTreeSet<Pick>>>,
 }
 
 impl World {

@@ -114,18 +114,17 @@ fn choose_r52_on_random_promises() {
     let lock = prop::option::weighted(0.3, (0..3_u32, 0..4_u8));
     let first = prop::option::weighted(0.7, 0..3_u8);
     let takes = prop::sample::select(vec![vec![0], vec![1], vec![0, 2], vec![2, 1], vec![1, 0]]);
-    let told = (first, lock, takes);
+    let told = (first, lock, takes).prop_map(|(first, lock, takes)| Told { first, lock, takes });
     let strategy = (0..workshops.len(), prop::collection::vec(told, 8));
-    let test = |(index, drawn): (usize, Vec<(Option<u8>, Option<(u32, u8)>, Vec<u8>)>)| {
+    let test = |(index, drawn): (usize, Vec<Told>)| {
         let workshop = &workshops[index];
         let rules = Rules::of(workshop.cluster.configuration.size());
         let promises: Vec<_> = drawn
             .into_iter()
             .take(rules.promises)
-            .map(|(first, lock, takes)| Told {
-                first,
-                lock: lock.map(|lock| legal(workshop, lock)),
-                takes,
+            .map(|told| Told {
+                lock: told.lock.map(|lock| legal(workshop, lock)),
+                ..told
             })
             .collect();
         prop_assume!(is_possible(&promises));

@@ -226,7 +226,7 @@ fn take_ill_formed_is_refused_whoever_signed_it() {
     check(
         TakePayload {
             puts: vec![late],
-            ..good.clone()
+            ..good
         },
         IllFormed::Expiry,
     );

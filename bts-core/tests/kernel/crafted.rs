@@ -148,7 +148,7 @@ fn signature_a12_known_root_does_not_excuse_another_signature() {
     let cluster = Cluster::of_four();
     let vote = cluster.vote(2, VoteKind::First, &said());
     assert!(cluster.verifier.vote(vote.clone()).is_ok());
-    let mut forged = vote.clone();
+    let mut forged = vote;
     forged.seal.signature = [0; 64];
     let bad = Forgery::BadSignature(cluster.key(2));
     assert_eq!(cluster.verifier.vote(forged.clone()), Err(bad.clone()));
