@@ -1,0 +1,201 @@
+//! The command line. Tuples and templates are parsed with it, so that a mistake in one is told
+//! before anything is connected.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bts_client::text::{ParseError, Replacement, parse_replacement, parse_template, parse_tuple};
+use bts_client::{Config, Template, Tuple};
+use clap::{Parser, Subcommand};
+
+/// How long `status` waits for replicas that do not answer.
+const STATUS_PATIENCE: Duration = Duration::from_secs(3);
+
+const SYNTAX: &str = r#"Tuples and templates (quote them for the shell):
+  ("task", 17, 3u, 0.5, true, x"00ff")   string, int, uint, float, bool, bytes
+  ("task", int, _)                       template: a type (int uint float bool
+                                         string bytes), or anything: _ * ?
+  ["task", 17, {"uint": 3}]              the same as JSON; also {"bytes": "00ff"}
+                                         and, in templates, {"type": "int"}, null
+
+Exit codes:
+  0  found, done; status: all replicas answer
+  1  nothing matches (rdp, inp, swapp); status: degraded, but with a quorum
+  2  mistake in the arguments, the settings or a file
+  3  the timeout passed
+  4  refused: by the policy, a limit, or for our certificate
+  5  no quorum: too few replicas answer
+  6  another failure
+  130  interrupted; what was being taken is put back"#;
+
+/// A Byzantine fault-tolerant tuple space, from the shell.
+#[derive(Debug, Parser)]
+#[command(name = "bts", version, after_help = SYNTAX)]
+pub(crate) struct Args {
+    /// Settings of this client: cluster file, certificate, key
+    #[arg(
+        long,
+        global = true,
+        env = "BTS_CONFIG",
+        default_value = "client.toml",
+        value_name = "FILE"
+    )]
+    pub(crate) config: PathBuf,
+    /// The space
+    #[arg(long, global = true, default_value = "default", value_name = "NAME")]
+    pub(crate) space: String,
+    /// Seconds that an operation may take, or `none` [default: that of the settings]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
+    timeout: Option<Timeout>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Tell on stderr which replicas are connected
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write tuples
+    Out {
+        #[arg(required = true, value_name = "TUPLE", value_parser = tuple)]
+        tuples: Vec<Tuple>,
+    },
+    /// Print a matching tuple, waiting for one
+    Rd {
+        #[arg(value_parser = template)]
+        template: Template,
+    },
+    /// Print a matching tuple, if there is one
+    Rdp {
+        #[arg(value_parser = template)]
+        template: Template,
+    },
+    /// Take a matching tuple and print it, waiting for one
+    In {
+        #[arg(value_parser = template)]
+        template: Template,
+    },
+    /// Take a matching tuple and print it, if there is one
+    Inp {
+        #[arg(value_parser = template)]
+        template: Template,
+    },
+    /// Take a matching tuple, put others in its place in one step, and print the taken one
+    Swap(Swap),
+    /// As swap, if something matches
+    Swapp(Swap),
+    /// Write the tuples of a file (- is stdin): a JSON list of lists, or a tuple on each line
+    Load { file: PathBuf },
+    /// Print all tuples of the space, or all that match; not a snapshot. `load` reads it back
+    Dump {
+        #[arg(value_parser = template)]
+        template: Option<Template>,
+    },
+    /// Show how each replica is
+    Status,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Swap {
+    #[arg(value_parser = template)]
+    pub(crate) template: Template,
+    /// What comes in its place; $0, $1, ... are the fields of the taken tuple
+    #[arg(required = true, value_name = "TUPLE", value_parser = replacement)]
+    pub(crate) puts: Vec<Replacement>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Timeout {
+    After(Duration),
+    Never,
+}
+
+impl Args {
+    /// The settings with the timeout of the command line.
+    pub(crate) fn limit(&self, config: Config) -> Config {
+        match self.timeout {
+            Some(Timeout::After(timeout)) => config
+                .with_deadline(Some(timeout))
+                .with_connect_deadline(timeout),
+            Some(Timeout::Never) => config.with_deadline(None),
+            None => config,
+        }
+    }
+
+    pub(crate) fn status_patience(&self) -> Duration {
+        match self.timeout {
+            Some(Timeout::After(timeout)) => timeout,
+            Some(Timeout::Never) | None => STATUS_PATIENCE,
+        }
+    }
+}
+
+fn timeout(text: &str) -> Result<Timeout, String> {
+    if text == "none" {
+        return Ok(Timeout::Never);
+    }
+    let seconds = text.parse().ok();
+    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    timeout
+        .map(Timeout::After)
+        .ok_or_else(|| "expected seconds, as 5 or 0.5, or `none`".into())
+}
+
+fn tuple(text: &str) -> Result<Tuple, String> {
+    parse_tuple(text).map_err(|error| point_out(text, &error))
+}
+
+fn template(text: &str) -> Result<Template, String> {
+    parse_template(text).map_err(|error| point_out(text, &error))
+}
+
+fn replacement(text: &str) -> Result<Replacement, String> {
+    parse_replacement(text).map_err(|error| point_out(text, &error))
+}
+
+/// The error, and below the text a mark where it is.
+fn point_out(text: &str, error: &ParseError) -> String {
+    match error {
+        ParseError::Syntax { column, .. } if *column <= 70 && !text.contains(char::is_control) => {
+            let (shown, indent) = (text.chars().take(78).collect::<String>(), column - 1);
+            format!("{error}\n\n  {shown}\n  {:indent$}^", "")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn args_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn args_timeout_is_seconds_or_none() {
+        assert_eq!(
+            timeout("0.5"),
+            Ok(Timeout::After(Duration::from_millis(500)))
+        );
+        assert_eq!(timeout("none"), Ok(Timeout::Never));
+        for wrong in ["", "-1", "1s", "nan", "1e30"] {
+            assert!(timeout(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn args_mistake_in_a_tuple_is_pointed_out() {
+        let error = tuple(r#"("täsk", next)"#).expect_err("next has no quotes");
+        let expected = "column 10: next is no value; text is written in quotes: \"next\"\n\
+                        \n  (\"täsk\", next)\n           ^";
+        assert_eq!(error, expected);
+    }
+}
