@@ -187,6 +187,11 @@ impl FrameReader {
         self.decoder.is_within_frame()
     }
 
+    /// Ends the link, as [`Closer::close`] does.
+    pub fn close(&self, reason: &str) {
+        self.closer.close(reason);
+    }
+
     fn decode(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
         let arrived = self.chunk.as_ref().map_or(&[][..], |chunk| &chunk.bytes);
         let mut rest = arrived.get(self.chunk_read..).unwrap_or_default();

@@ -1,0 +1,304 @@
+//! The loop that owns the core: arrivals in, records to the store, what they allow out.
+//!
+//! After each batch of inputs everything that the core wants logged is appended and synced, the core
+//! is told, and only then messages leave; so one sync serves the whole batch. Sending never waits: a
+//! client that does not read its answers is disconnected, and what a peer has no room for is
+//! dropped, because the protocol repeats it. When the store fails, the replica stops for good.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bts_certs::SendError;
+use bts_core::codec;
+use bts_core::ids::{ClientRef, PublicKey, ReplicaId};
+use bts_core::message::{PeerMessage, Reply, ReplyBody};
+use bts_core::misbehavior::Evidence;
+use bts_core::replica::{Event, Input, Outgoing, Outputs, Principal};
+use bts_core::time::Time;
+use tokio::time::{Instant, sleep_until};
+
+use crate::journal::Kind;
+use crate::machine::Machine;
+use crate::shell::{Arrival, Connection, ConnectionId, Shell};
+use crate::store::Store;
+
+/// Inputs handled between two syncs, at most.
+const BATCH_MAX: usize = 256;
+/// No sleep is longer, so that no sum of times overflows.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// The owner of a machine and its store.
+pub(crate) struct Driver<M, S> {
+    shell: Arc<Shell>,
+    machine: M,
+    store: S,
+    started: Instant,
+    out: Outputs,
+    clients: BTreeMap<ClientRef, Connection>,
+    peers: BTreeMap<ReplicaId, Connection>,
+}
+
+impl<M: Machine, S: Store> Driver<M, S> {
+    /// A driver of a fresh machine.
+    pub(crate) fn new(shell: Arc<Shell>, machine: M, store: S) -> Self {
+        Self {
+            shell,
+            machine,
+            store,
+            started: Instant::now(),
+            out: Outputs::default(),
+            clients: BTreeMap::new(),
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// Drives the machine until the store fails. Cancel-safe between two batches.
+    pub(crate) async fn run(&mut self) -> io::Error {
+        let inbox = self.shell.inbox.clone();
+        loop {
+            tokio::select! {
+                arrivals = inbox.take(BATCH_MAX) => {
+                    arrivals.into_iter().for_each(|arrival| self.on_arrival(arrival));
+                }
+                () = sleep_until(self.wake_at()) => self.handle(Input::Tick),
+            }
+            if let Err(error) = self.finish_batch() {
+                return error;
+            }
+            // The connections share this thread, and take of it what is left.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::ClientOpened(client, connection) => self.on_client_opened(client, connection),
+            Arrival::Client(client, on, request) => {
+                if is_current(&self.clients, &client, on) {
+                    self.handle(Input::Client(client, request));
+                }
+            }
+            Arrival::ClientClosed(client, on) => {
+                if is_current(&self.clients, &client, on) {
+                    self.drop_client(&client);
+                }
+            }
+            Arrival::PeerOpened(peer, connection, stream_next) => {
+                self.on_peer_opened(peer, connection, stream_next);
+            }
+            Arrival::PeerClosed(peer, on) => {
+                if is_current(&self.peers, &peer, on) {
+                    self.drop_peer(peer);
+                }
+            }
+            Arrival::Peer(peer, message) => self.handle(Input::Peer(peer, message)),
+            Arrival::StreamNext(peer, answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.machine.stream_next(peer));
+            }
+        }
+    }
+
+    /// The newest connection of a session wins. Its waiters and watches end with the old one.
+    fn on_client_opened(&mut self, client: ClientRef, connection: Connection) {
+        if let Some(old) = self.drop_client(&client) {
+            old.closer.close("your session has a newer connection");
+        }
+        self.note_client(Kind::Connected, &client, &connection);
+        self.clients.insert(client, connection);
+        self.handle(Input::ClientConnected(client));
+    }
+
+    fn drop_client(&mut self, client: &ClientRef) -> Option<Connection> {
+        let connection = self.clients.remove(client)?;
+        self.note_client(Kind::Left, client, &connection);
+        self.handle(Input::ClientGone(*client));
+        Some(connection)
+    }
+
+    fn on_peer_opened(&mut self, peer: ReplicaId, connection: Connection, stream_next: u64) {
+        if let Some(old) = self.drop_peer(peer) {
+            old.closer.close("there is a newer connection");
+        }
+        self.peers.insert(peer, connection);
+        self.note_peer(Kind::Connected, peer);
+        self.handle(Input::PeerConnected(peer, stream_next));
+    }
+
+    fn drop_peer(&mut self, peer: ReplicaId) -> Option<Connection> {
+        let connection = self.peers.remove(&peer)?;
+        self.note_peer(Kind::Left, peer);
+        self.handle(Input::PeerGone(peer));
+        Some(connection)
+    }
+
+    fn note_client(&self, kind: Kind, client: &ClientRef, connection: &Connection) {
+        let name = format!("client {}", connection.name);
+        let session = format!("session {}", client.session);
+        self.shell.journal.note(kind, client.key, &name, &session);
+    }
+
+    fn note_peer(&self, kind: Kind, peer: ReplicaId) {
+        let size = self.shell.configuration().size();
+        let (n, quorum) = (size.replicas(), size.ack_quorum());
+        let connected = self.peers.len() + 1;
+        let state = if connected >= quorum {
+            "a quorum"
+        } else if connected > size.faults() {
+            "not a quorum, but one of them is correct"
+        } else {
+            "all of which may be faulty"
+        };
+        let why = format!("{connected} of {n} replicas with this one, {state} (q = {quorum})");
+        let journal = &self.shell.journal;
+        journal.note(kind, self.key_of(peer), &format!("peer {peer}"), &why);
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.machine.handle(self.now(), input, &mut self.out);
+    }
+
+    /// Logs, syncs, and sends what that allows, until nothing is left: a client that is dropped for
+    /// not reading gives the core more to say.
+    fn finish_batch(&mut self) -> io::Result<()> {
+        loop {
+            self.sync_records()?;
+            let Outputs { send, events, .. } = std::mem::take(&mut self.out);
+            if send.is_empty() && events.is_empty() {
+                return Ok(());
+            }
+            for outgoing in send {
+                match outgoing {
+                    Outgoing::Client(client, reply) => self.send_to_client(client, reply),
+                    Outgoing::Peer(peer, message) => self.send_to_peer(peer, &message),
+                }
+            }
+            for event in events {
+                self.on_event(event);
+            }
+        }
+    }
+
+    fn sync_records(&mut self) -> io::Result<()> {
+        while !self.out.records.is_empty() {
+            self.store.append(std::mem::take(&mut self.out.records))?;
+            if let Some(lsn) = self.store.sync()? {
+                self.handle(Input::Synced(lsn));
+            }
+        }
+        Ok(())
+    }
+
+    fn send_to_client(&mut self, client: ClientRef, mut reply: Reply) {
+        let Some(connection) = self.clients.get(&client) else {
+            return;
+        };
+        if let ReplyBody::Report(report) = &mut reply.body {
+            self.shell.journal.add_to(report);
+        }
+        match connection.writer.try_send(codec::encode(&reply)) {
+            Ok(()) | Err(SendError::Ended) => {}
+            Err(SendError::Full) => {
+                let waiting = connection.writer.queued_bytes();
+                let why = format!("{waiting} bytes of answers wait for you to read them");
+                connection.closer.close(&why);
+                let name = format!("client {}", connection.name);
+                let journal = &self.shell.journal;
+                journal.note(Kind::TooSlow, client.key, &name, &why);
+                self.drop_client(&client);
+            }
+            Err(error) => tracing::error!("an answer to {client} cannot be sent: {error}"),
+        }
+    }
+
+    fn send_to_peer(&self, peer: ReplicaId, message: &PeerMessage) {
+        let Some(connection) = self.peers.get(&peer) else {
+            return;
+        };
+        match connection.writer.try_send(codec::encode(message)) {
+            Ok(()) | Err(SendError::Ended) => {}
+            Err(SendError::Full) => {
+                let name = format!("peer {}", connection.name);
+                let why = "it has no room for more; what is lost is repeated later";
+                let key = self.key_of(peer);
+                self.shell.journal.note(Kind::TooSlow, key, &name, &why);
+            }
+            Err(error) => tracing::error!("a message to {peer} cannot be sent: {error}"),
+        }
+    }
+
+    fn on_event(&self, event: Event) {
+        let journal = &self.shell.journal;
+        match event {
+            Event::Forged { by, what } => {
+                let (key, who) = self.name(by);
+                journal.note(Kind::Forged, key, &who, &what);
+            }
+            Event::Refused { by, why } => {
+                let (key, who) = self.name(by);
+                journal.note(Kind::Refused, key, &who, &why);
+            }
+            Event::Convicted(evidence) => {
+                let (key, who, why) = self.describe(&evidence);
+                journal.note(Kind::Convicted, key, &who, &why);
+            }
+        }
+    }
+
+    fn name(&self, principal: Principal) -> (PublicKey, String) {
+        match principal {
+            Principal::Client(client) => {
+                let connection = self.clients.get(&client);
+                let name = connection.map_or("(gone)", |connection| &connection.name);
+                (client.key, format!("client {name} ({client})"))
+            }
+            Principal::Replica(replica) => (self.key_of(replica), format!("peer {replica}")),
+        }
+    }
+
+    fn describe(&self, evidence: &Evidence) -> (PublicKey, String, &'static str) {
+        match evidence {
+            Evidence::ContradictingVotes { replica, .. } => {
+                let who = format!("replica {replica}");
+                (self.key_of(*replica), who, "it signed two different votes")
+            }
+            Evidence::TwoContents { writer, .. } => {
+                let who = format!("client ({writer})");
+                (*writer, who, "it signed two contents for one entry")
+            }
+        }
+    }
+
+    fn key_of(&self, replica: ReplicaId) -> PublicKey {
+        let key = self.shell.configuration().key_of(replica);
+        key.unwrap_or(PublicKey([0; 32]))
+    }
+
+    fn now(&self) -> Time {
+        let micros = self.started.elapsed().as_micros();
+        Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn wake_at(&self) -> Instant {
+        let latest = Instant::now() + SLEEP_MAX;
+        self.machine.deadline().map_or(latest, |(deadline, _why)| {
+            let after = Duration::from_micros(deadline.as_micros());
+            self.started
+                .checked_add(after)
+                .unwrap_or(latest)
+                .min(latest)
+        })
+    }
+}
+
+fn is_current<K: Ord>(
+    connections: &BTreeMap<K, Connection>,
+    whose: &K,
+    connection: ConnectionId,
+) -> bool {
+    connections
+        .get(whose)
+        .is_some_and(|current| current.id == connection)
+}

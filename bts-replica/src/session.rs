@@ -1,0 +1,176 @@
+//! One connection that somebody else dialed: from its Hello to its end.
+//!
+//! Before the Hello a frame may be short only, and must come soon. After it frames are decoded here,
+//! in the task of their connection, so that a stranger's bytes cost the stranger's time; what is no
+//! message ends the connection, with a reason, and is counted against the key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bts_certs::{Authenticated, FrameReader, Identity, Link};
+use bts_core::codec::{self, DecodeError};
+use bts_core::ids::{ClientRef, PublicKey, ReplicaId};
+use bts_core::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
+use bts_core::message::{Hello, HelloReply};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::hello::Visitor;
+use crate::inbox::{Lane, Owner};
+use crate::journal::Kind;
+use crate::roster::Greeting;
+use crate::shell::{Arrival, Connection, Shell};
+
+/// Longest Hello, in bytes; a real one has some 130.
+const HELLO_BYTES_MAX: usize = 1024;
+/// How long a connection may take to say Hello.
+const HELLO_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a client waits at most for this replica to become ready.
+const READY_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a refusal may take to be read before the connection is closed.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long one frame may take to arrive.
+const FRAME_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(shell: Arc<Shell>, peer: Authenticated) {
+    let Authenticated { identity, mut link } = peer;
+    let key = PublicKey(identity.key);
+    let greeting = match shell.roster.greet(key) {
+        Ok(greeting) => greeting,
+        Err(no_place) => return link.closer.close(&no_place.to_string()),
+    };
+    link.reader.set_frame_bytes_max(HELLO_BYTES_MAX);
+    let hello = match read_hello(&mut link.reader).await {
+        Ok(hello) => hello,
+        Err(why) => {
+            shell.journal.note(Kind::Broke, key, &identity, &why);
+            return link.closer.close(&why);
+        }
+    };
+    match shell.gate.admit(&identity, &hello) {
+        Ok(Visitor::Client(client)) => {
+            serve_client(&shell, client, &identity, link, greeting).await;
+        }
+        Ok(Visitor::Replica(peer)) => {
+            drop(greeting);
+            serve_peer(&shell, peer, &identity, link).await;
+        }
+        Err(error) => refuse(&shell, &identity, link, &error.to_string()).await,
+    }
+}
+
+async fn serve_client(
+    shell: &Shell,
+    client: ClientRef,
+    identity: &Identity,
+    link: Link,
+    greeting: Greeting,
+) {
+    let _place = match shell.roster.enter(client) {
+        Ok(place) => place,
+        Err(no_place) => return refuse(shell, identity, link, &no_place.to_string()).await,
+    };
+    drop(greeting);
+    if timeout(READY_PATIENCE, shell.ready()).await.is_err() {
+        let why = "this replica is not ready: too few of its peers have welcomed it so far";
+        return refuse(shell, identity, link, why).await;
+    }
+    let (mut reader, writer, closer) = link.split();
+    reader.set_frame_bytes_max(CLIENT_FRAME_BYTES_MAX);
+    // It fails only if the link has ended, and then reading ends too.
+    let _ = writer.try_send(codec::encode(&shell.gate.welcome(0)));
+    let lane = shell.inbox.lane(Owner::Client(client.key));
+    let id = shell.connection_id();
+    let connection = Connection {
+        id,
+        name: identity.name.clone(),
+        writer,
+        closer,
+    };
+    lane.tell(Arrival::ClientOpened(client, connection));
+    let decode = |frame: &[u8]| {
+        codec::decode_client(frame).map(|request| Arrival::Client(client, id, request))
+    };
+    read(shell, &mut reader, &lane, identity, decode).await;
+    lane.tell(Arrival::ClientClosed(client, id));
+}
+
+async fn serve_peer(shell: &Shell, peer: ReplicaId, identity: &Identity, link: Link) {
+    let lane = shell.inbox.lane(Owner::Replica(peer));
+    let Some(stream_next) = stream_next(&lane, peer).await else {
+        return;
+    };
+    let (mut reader, writer, closer) = link.split();
+    reader.set_frame_bytes_max(PEER_FRAME_BYTES_MAX);
+    shell.roster.hear(peer, closer);
+    // It fails only if the link has ended, and then reading ends too.
+    let _ = writer.try_send(codec::encode(&shell.gate.welcome(stream_next)));
+    if let Some(is_up) = shell.is_up.get(&peer) {
+        is_up.notify_one();
+    }
+    let decode =
+        |frame: &[u8]| codec::decode_peer(frame).map(|message| Arrival::Peer(peer, message));
+    read(shell, &mut reader, &lane, identity, decode).await;
+}
+
+/// Where the stream of the peer goes on; `None` if this replica is about to stop.
+pub(crate) async fn stream_next(lane: &Lane<Arrival>, peer: ReplicaId) -> Option<u64> {
+    let (answer, answered) = oneshot::channel();
+    lane.tell(Arrival::StreamNext(peer, answer));
+    answered.await.ok()
+}
+
+/// Hands over what arrives until the connection ends, or is ended for what arrives.
+async fn read(
+    shell: &Shell,
+    reader: &mut FrameReader,
+    lane: &Lane<Arrival>,
+    identity: &Identity,
+    decode: impl Fn(&[u8]) -> Result<Arrival, DecodeError>,
+) {
+    let key = PublicKey(identity.key);
+    loop {
+        let frame = match timeout(FRAME_PATIENCE, reader.next()).await {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => return shell.on_ended(key, &identity.name, &error),
+            Err(_) if reader.is_within_frame() => {
+                let why = "you left a frame unfinished for too long";
+                shell.journal.note(Kind::Broke, key, identity, &why);
+                return reader.close(why);
+            }
+            Err(_) => continue,
+        };
+        match decode(&frame) {
+            Ok(arrival) => lane.send(arrival, frame.len()).await,
+            Err(error) => {
+                let why = format!("you sent what is no message: {error}");
+                shell.journal.note(Kind::Broke, key, identity, &why);
+                return reader.close(&why);
+            }
+        }
+    }
+}
+
+async fn read_hello(reader: &mut FrameReader) -> Result<Hello, String> {
+    match timeout(HELLO_PATIENCE, reader.next()).await {
+        Ok(Ok(Some(frame))) => codec::decode_client(&frame)
+            .map_err(|error| format!("your first frame is no Hello: {error}")),
+        Ok(Ok(None)) => Err("you said no Hello".into()),
+        Ok(Err(error)) => Err(format!("you said no Hello: {error}")),
+        Err(_) => Err("you said no Hello in time".into()),
+    }
+}
+
+/// Says no, gives the other side a moment to read it, and closes.
+async fn refuse(shell: &Shell, identity: &Identity, link: Link, why: &str) {
+    let key = PublicKey(identity.key);
+    shell.journal.note(Kind::TurnedAway, key, identity, &why);
+    let (_reader, writer, closer) = link.split();
+    let reply = HelloReply::Refused(why.into());
+    let _ = writer.try_send(codec::encode(&reply));
+    drop(writer);
+    let _ = timeout(GOODBYE_PATIENCE, closer.closed()).await;
+    closer.close(why);
+}
