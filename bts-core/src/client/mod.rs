@@ -1,5 +1,31 @@
 //! The client as a state machine: its part of the protocol, which needs no coordinator.
+//!
+//! Inputs are led to the operation they concern; what an operation does is told in the file of its
+//! name. All requests go to all replicas, connected or not, and are repeated until they are answered
+//! or not needed any more.
 
+mod absent;
+mod candidates;
+mod case;
+mod contents;
+mod engage;
+mod fetch;
+mod help;
+mod inspect;
+mod list;
+mod operation;
+mod out;
+mod pace;
+mod read;
+mod replies;
+mod requests;
+mod step;
+mod take;
+mod takes;
+mod testimony;
+mod writeback;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +38,11 @@ use crate::message::{ClientRequest, Found, Refused, Reply, Report};
 use crate::template::Template;
 use crate::time::{Span, Time};
 use crate::tuple::Tuple;
+
+use operation::{Cancelled, Operation};
+use pace::Wake;
+use requests::Key;
+use step::{Shared, Step};
 
 /// Names an operation from its invocation until its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,32 +187,217 @@ pub struct Options {
 /// The client.
 #[derive(Debug)]
 pub struct Client {
-    options: Options,
+    shared: Shared,
+    live: BTreeMap<Key, Live>,
+    handles: BTreeMap<Handle, Key>,
+    /// When which operation wants to be woken.
+    timers: BTreeSet<(Time, Key)>,
+    begun: u64,
+}
+
+/// An operation with what is kept about it.
+#[derive(Debug)]
+struct Live {
+    operation: Operation,
+    /// Who waits for it; nobody for one in the background.
+    handle: Option<Handle>,
+    answered: BTreeSet<ReplicaId>,
+    /// What the operation itself waits for.
+    wake: Option<Time>,
+    /// When it is woken, for that or to repeat a request.
+    timer: Option<Time>,
 }
 
 impl Client {
     /// A client without connections.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self {
+            shared: Shared::new(options),
+            live: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            begun: 0,
+        }
     }
 
     /// Takes one input to its end.
-    pub fn handle(&mut self, _now: Time, _input: Input, _out: &mut Outputs) {
-        let _ = &self.options;
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) {
+        match input {
+            Input::Invoke(handle, op) => self.on_invoke(now, handle, op, out),
+            Input::Cancel(handle) => self.on_cancel(now, handle, out),
+            Input::Connected(replica) => self.on_connected(replica, out),
+            Input::Disconnected(replica) => self.shared.pace.on_disconnected(replica),
+            Input::Reply(from, reply) => self.on_reply(now, from, reply, out),
+            Input::Tick => {}
+        }
+        self.on_time(now, out);
     }
 
     /// When the client wants a [`Input::Tick`], and what for.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
-        None
+        let (time, key) = self.timers.first()?;
+        let wake = self.live.get(key).and_then(|live| live.wake);
+        let what = match wake.is_some_and(|wake| wake <= *time) {
+            true => "an operation goes on",
+            false => "a request is repeated",
+        };
+        Some((*time, what))
     }
 
     /// Which replicas answered this operation so far, for error messages.
-    pub fn answered(&self, _handle: Handle) -> Vec<ReplicaId> {
-        Vec::new()
+    pub fn answered(&self, handle: Handle) -> Vec<ReplicaId> {
+        let key = self.handles.get(&handle);
+        let live = key.and_then(|key| self.live.get(key));
+        live.map_or_else(Vec::new, |live| live.answered.iter().copied().collect())
     }
 
     /// True if nothing is left to be finished in the background.
     pub fn is_idle(&self) -> bool {
-        true
+        self.live.values().all(|live| live.handle.is_some())
+    }
+
+    fn on_invoke(&mut self, now: Time, handle: Handle, op: Op, out: &mut Outputs) {
+        assert!(
+            !self.handles.contains_key(&handle),
+            "{handle:?} names an operation that has not ended"
+        );
+        self.begin(now, Some(handle), op, out);
+    }
+
+    fn on_cancel(&mut self, now: Time, handle: Handle, out: &mut Outputs) {
+        let Some(key) = self.handles.remove(&handle) else {
+            return;
+        };
+        let mut outcome = None;
+        self.step(now, key, out, |operation, step| {
+            match operation.cancel(step) {
+                Cancelled::Ended(end) => {
+                    outcome = Some(end.clone());
+                    Some(end)
+                }
+                Cancelled::Detached(end) => {
+                    outcome = Some(end);
+                    None
+                }
+            }
+        });
+        if let Some(live) = self.live.get_mut(&key) {
+            live.handle = None;
+        }
+        out.done.extend(outcome.map(|outcome| (handle, outcome)));
+    }
+
+    fn on_connected(&mut self, replica: ReplicaId, out: &mut Outputs) {
+        self.shared.pace.on_connected(replica);
+        let letters = self.shared.requests.on_connected(replica);
+        self.shared.post(letters, out);
+        let all: Vec<_> = self.live.keys().copied().collect();
+        all.into_iter().for_each(|key| self.set_timer(key));
+    }
+
+    fn on_reply(&mut self, now: Time, from: ReplicaId, reply: Reply, out: &mut Outputs) {
+        let Reply { request, body } = reply;
+        let Some(key) = self.shared.requests.on_answer(request, from, &body) else {
+            return;
+        };
+        if let Some(live) = self.live.get_mut(&key) {
+            live.answered.insert(from);
+        }
+        self.step(now, key, out, |operation, step| {
+            operation.on_reply(step, from, request, body)
+        });
+    }
+
+    /// Wakes whoever wanted to be woken by now.
+    fn on_time(&mut self, now: Time, out: &mut Outputs) {
+        let due = self.timers.range(..=(now, Key(u64::MAX)));
+        let due: Vec<_> = due.map(|(_, key)| *key).collect();
+        for key in due {
+            let letters = self.shared.requests.repeat(key, now);
+            self.shared.post(letters, out);
+            self.step(now, key, out, |_, _| None);
+        }
+    }
+
+    fn begin(&mut self, now: Time, handle: Option<Handle>, op: Op, out: &mut Outputs) {
+        let key = Key(self.begun);
+        self.begun += 1;
+        let mut step = Step {
+            now,
+            key,
+            shared: &mut self.shared,
+            out,
+        };
+        match Operation::begin(&mut step, op) {
+            Ok(operation) => {
+                let live = Live {
+                    operation,
+                    handle,
+                    answered: BTreeSet::new(),
+                    wake: None,
+                    timer: None,
+                };
+                self.live.insert(key, live);
+                self.handles.extend(handle.map(|handle| (handle, key)));
+                self.set_timer(key);
+            }
+            Err(outcome) => out.done.extend(handle.map(|handle| (handle, outcome))),
+        }
+    }
+
+    /// Lets an operation act, then do what is due; ends it if it has come to its end.
+    fn step(
+        &mut self,
+        now: Time,
+        key: Key,
+        out: &mut Outputs,
+        act: impl FnOnce(&mut Operation, &mut Step<'_>) -> Option<Outcome>,
+    ) {
+        let Some(live) = self.live.get_mut(&key) else {
+            return;
+        };
+        let mut wake = Wake::default();
+        let mut step = Step {
+            now,
+            key,
+            shared: &mut self.shared,
+            out,
+        };
+        let outcome = act(&mut live.operation, &mut step)
+            .or_else(|| live.operation.advance(&mut step, &mut wake));
+        live.wake = wake.time();
+        match outcome {
+            None => self.set_timer(key),
+            Some(outcome) => self.end(key, outcome, out),
+        }
+        for op in std::mem::take(&mut self.shared.background) {
+            self.begin(now, None, op, out);
+        }
+    }
+
+    fn end(&mut self, key: Key, outcome: Outcome, out: &mut Outputs) {
+        self.shared.requests.close_all(key);
+        let Some(live) = self.live.remove(&key) else {
+            return;
+        };
+        if let Some(timer) = live.timer {
+            self.timers.remove(&(timer, key));
+        }
+        let waiting = live
+            .handle
+            .filter(|handle| self.handles.remove(handle).is_some());
+        out.done.extend(waiting.map(|handle| (handle, outcome)));
+    }
+
+    fn set_timer(&mut self, key: Key) {
+        let repeat_at = self.shared.requests.repeat_at(key);
+        let Some(live) = self.live.get_mut(&key) else {
+            return;
+        };
+        if let Some(timer) = live.timer.take() {
+            self.timers.remove(&(timer, key));
+        }
+        live.timer = live.wake.into_iter().chain(repeat_at).min();
+        self.timers.extend(live.timer.map(|timer| (timer, key)));
     }
 }

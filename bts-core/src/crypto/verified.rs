@@ -12,7 +12,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::batch;
 use super::hash::Digest;
-use super::sign::{Kind, Seal, SignedBytes, root_message};
+use super::sign::{Kind, Seal, SignedBytes, Signer, root_message};
 use crate::codec::{self, DecodeError};
 use crate::configuration::Configuration;
 use crate::consensus::certificate::{
@@ -182,6 +182,19 @@ impl Verifier {
         take.well_formed(&take.signer())
             .map_err(Forgery::IllFormed)?;
         Ok(take)
+    }
+
+    /// Signs a payload of our own, which needs no check.
+    pub fn sign<T: codec::Payload>(&self, signer: &Signer, kind: Kind, value: T) -> Verified<T> {
+        let signed = signer.sign(kind, codec::encode(&value));
+        let context = self.configuration.signing_context();
+        let leaf = context.leaf(kind, &signed.signer, &signed.payload);
+        self.roots.borrow_mut().remember(signed.signer, leaf);
+        Verified(Arc::new(VerifiedInner {
+            value,
+            signed,
+            leaf,
+        }))
     }
 
     /// A promise's signature and encoding, and that its signer is a replica. Whether the promise

@@ -1,0 +1,367 @@
+//! One Take in one instance (PROTOCOL section 4, inp rule 2): first votes decide, or make the lock
+//! whose commit votes decide. An engaged client leaves on a verified decision, on a release of this
+//! epoch or a later one, or when `f+1` replicas forgot or refuse; never because time passed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::candidates::Choice;
+use super::case;
+use super::help::{LockRound, is_above, release_to_wire};
+use super::pace::{Backoff, Wake, grace};
+use super::replies::Refusals;
+use super::step::Step;
+use crate::consensus::certificate::{Statement, Value, VoteKind};
+use crate::consensus::tally::Tally;
+use crate::content::{DecidedTake, Outcome, TakePayload};
+use crate::crypto::sign::SignedBytes;
+use crate::crypto::verified::{ValidCertificate, Verified, VerifiedVote};
+use crate::ids::{Ballot, EntryId, OpId, ReplicaId, RequestId};
+use crate::message::{
+    ClientBody, FetchKey, Given, Refused, Removal, ReplyBody, Status, TakeRequest,
+};
+use crate::time::{Span, Time};
+
+/// When all are shown what holds us up; each further time it takes twice as long.
+const PATIENCE: Span = Span::from_millis(50);
+
+/// An engagement.
+#[derive(Debug)]
+pub(super) struct Engagement {
+    pub(super) choice: Choice,
+    take: Verified<TakePayload>,
+    began: Time,
+    request: RequestId,
+    firsts: Tally,
+    /// Who answered otherwise than with a vote for us.
+    declined: BTreeSet<ReplicaId>,
+    /// When a quorum of first votes was there, and how long it took.
+    quorum: Option<(Time, Span)>,
+    round: Option<LockRound>,
+    /// The highest lock that was seen, while the Take it names is being fetched.
+    seen: Option<(ValidCertificate, RequestId)>,
+    shown: Vec<(ReplicaId, TakeRequest)>,
+    evidence: Option<RequestId>,
+    again: Backoff,
+    forgotten: BTreeSet<ReplicaId>,
+    refusals: Refusals,
+}
+
+/// How an engagement ended.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// Our Take is decided.
+    Won(Arc<DecidedTake>),
+    /// Another one is.
+    Lost(Arc<DecidedTake>),
+    /// Nobody's is: the entry is in a later epoch.
+    Released(ValidCertificate),
+    /// The entry is gone, and nobody knows any more how; not by us, as we have not settled.
+    Forgotten,
+    /// No correct replica will vote for it.
+    Refused(Refused),
+}
+
+impl Engagement {
+    /// Sends the Take; `requests` holds what each replica may lack.
+    pub(super) fn begin(
+        step: &mut Step<'_>,
+        choice: Choice,
+        take: Verified<TakePayload>,
+        requests: Vec<(ReplicaId, TakeRequest)>,
+    ) -> Self {
+        let bodies = requests
+            .iter()
+            .map(|(to, request)| (*to, ClientBody::Take(request.clone())));
+        Self {
+            request: step.ask_each(bodies),
+            choice,
+            take,
+            began: step.now,
+            firsts: Tally::new(VoteKind::First),
+            declined: BTreeSet::new(),
+            quorum: None,
+            round: None,
+            seen: None,
+            shown: requests,
+            evidence: None,
+            again: Backoff::starting(step.now + PATIENCE, PATIENCE.doubled(1)),
+            forgotten: BTreeSet::new(),
+            refusals: Refusals::default(),
+        }
+    }
+
+    /// True if an answer to this request is for this engagement.
+    pub(super) fn owns(&self, request: RequestId) -> bool {
+        let round = self.round.as_ref().map(|round| round.request);
+        let fetch = self.seen.as_ref().map(|(_, request)| *request);
+        let others = [round, fetch, self.evidence];
+        request == self.request || others.contains(&Some(request))
+    }
+
+    /// Takes a reply in; the end, if this is it.
+    pub(super) fn on_reply(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        request: RequestId,
+        body: ReplyBody,
+    ) -> Option<End> {
+        match body {
+            ReplyBody::FirstVote(vote) => {
+                let vote = step.vote(from, vote)?;
+                self.on_first_vote(step, vote)
+            }
+            ReplyBody::CommitVote(vote) => {
+                let vote = step.vote(from, vote)?;
+                let end = self.round.as_mut()?.on_vote(step, vote)?;
+                self.on_helped(step, &end);
+                self.end_of(end)
+            }
+            ReplyBody::Contended { id, status } => {
+                self.on_declined(from, request);
+                self.on_status(step, from, &id, status)
+            }
+            ReplyBody::Status { id, status } => self.on_status(step, from, &id, status),
+            ReplyBody::Removed { id, removal } => {
+                self.on_declined(from, request);
+                self.on_removed(step, from, &id, removal)
+            }
+            ReplyBody::Released { id, certificate } if id == self.take.id => {
+                self.on_declined(from, request);
+                let valid = step.release(from, certificate, &id)?;
+                self.end_of(Outcome::Released(valid))
+            }
+            ReplyBody::Refused(refused) => {
+                let fact = self.refusals.count(from, refused, step.size());
+                fact.map(End::Refused)
+            }
+            ReplyBody::Given(Given::Take(take)) => {
+                self.on_take(step, from, take);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn advance(&mut self, step: &mut Step<'_>, wake: &mut Wake) {
+        self.lock_own(step, wake);
+        if self.again.strike(step.now) {
+            if let Some(earlier) = self.evidence.take() {
+                step.close(earlier);
+            }
+            let shown = self.shown.iter();
+            let evidence = shown.map(|(to, shown)| (*to, ClientBody::Evidence(shown.clone())));
+            self.evidence = Some(step.ask_each(evidence));
+        }
+        wake.at(self.again.due_at());
+    }
+
+    /// Ends it.
+    pub(super) fn close(&mut self, step: &mut Step<'_>) {
+        let round = self.round.as_ref().map(|round| round.request);
+        let fetch = self.seen.as_ref().map(|(_, request)| *request);
+        let all = [Some(self.request), round, fetch, self.evidence];
+        all.into_iter()
+            .flatten()
+            .for_each(|request| step.close(request));
+    }
+
+    fn on_first_vote(&mut self, step: &mut Step<'_>, vote: VerifiedVote) -> Option<End> {
+        let ours = self.statement();
+        if *vote.statement() != ours {
+            step.accuse(vote.replica(), "answered a Take with a vote for another");
+            return None;
+        }
+        self.firsts.count(vote);
+        let fast = step.size().fast_quorum();
+        if let Some(certificate) = self.firsts.certificate(&ours, fast) {
+            let verifier = &step.shared.verifier;
+            let valid = verifier
+                .decision_certificate(certificate)
+                .expect("every vote in it was verified, and F first votes decide");
+            let decided = DecidedTake::new(valid, self.take.clone());
+            let decided = decided.expect("the votes name this Take");
+            return Some(End::Won(Arc::new(decided)));
+        }
+        if self.firsts.voters() >= step.size().ack_quorum() && self.quorum.is_none() {
+            self.quorum = Some((step.now, step.now.since(self.began)));
+        }
+        None
+    }
+
+    /// What we decided for others is told to all; our own decision is the operation's to spread.
+    fn on_helped(&self, step: &mut Step<'_>, end: &Outcome) {
+        let decision = match end {
+            Outcome::Taken(decided) if decided.op() == self.take.op() => return,
+            Outcome::Taken(decided) => decided.to_wire(),
+            Outcome::Released(certificate) => release_to_wire(certificate),
+        };
+        step.spread(step.everyone(), decision);
+    }
+
+    fn on_declined(&mut self, from: ReplicaId, request: RequestId) {
+        if request == self.request && !self.firsts.has_voted(from) {
+            self.declined.insert(from);
+        }
+    }
+
+    /// With `q` votes: waits for `F` while they can come in time, else makes them a lock.
+    fn lock_own(&mut self, step: &mut Step<'_>, wake: &mut Wake) {
+        let Some((since, took)) = self.quorum.filter(|_| self.round.is_none()) else {
+            return;
+        };
+        let open = |replica: &ReplicaId| {
+            !self.firsts.has_voted(*replica) && !self.declined.contains(replica)
+        };
+        let open: Vec<_> = step.everyone().filter(open).collect();
+        let pace = &mut step.shared.pace;
+        let prompt = open.iter().filter(|r| !pace.is_slow(**r, step.now)).count();
+        let can_be_fast = self.firsts.voters() + prompt >= step.size().fast_quorum();
+        let until = since + grace(took);
+        if can_be_fast && step.now < until {
+            return wake.at(until);
+        }
+        if can_be_fast {
+            let pace = &mut step.shared.pace;
+            open.iter().for_each(|late| pace.on_late(*late, step.now));
+        }
+        let votes = self
+            .firsts
+            .certificate(&self.statement(), step.size().ack_quorum());
+        let votes = votes.expect("a quorum voted");
+        let lock = step
+            .shared
+            .verifier
+            .certificate(votes)
+            .expect("every vote in it was verified");
+        let released = self.choice.released.as_ref();
+        self.round = Some(LockRound::begin(step, lock, self.take.clone(), released));
+    }
+
+    /// How the entry stands elsewhere: a lock that somebody accepted is helped, whose ever it is.
+    fn on_status(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        id: &EntryId,
+        status: Status,
+    ) -> Option<End> {
+        if *id != self.take.id {
+            return None;
+        }
+        let (sighting, released) = case::check(step, from, id, status)?;
+        if let Some(end) = released.and_then(|valid| self.end_of(Outcome::Released(valid))) {
+            return Some(end);
+        }
+        let lock = sighting.lock?;
+        let statement = lock.statement();
+        let current = self.round.as_ref().map(LockRound::statement);
+        let seen = self.seen.as_ref().map(|(seen, _)| seen.statement());
+        let is_higher = current
+            .max(seen)
+            .is_none_or(|held| is_above(statement, held));
+        if statement.epoch != self.take.epoch || !is_higher {
+            return None;
+        }
+        match statement.value {
+            Value::Take(op) if op != self.take.op() => self.fetch(step, from, lock, op),
+            Value::Take(_) | Value::Release | Value::Expire => {
+                self.begin_round(step, lock, self.take.clone());
+            }
+        }
+        None
+    }
+
+    fn fetch(&mut self, step: &mut Step<'_>, from: ReplicaId, lock: ValidCertificate, op: OpId) {
+        if let Some((_, earlier)) = self.seen.take() {
+            step.close(earlier);
+        }
+        let key = FetchKey::Take(self.take.id.clone(), op);
+        let request = step.ask([from], ClientBody::Fetch(key));
+        self.seen = Some((lock, request));
+    }
+
+    fn on_take(&mut self, step: &mut Step<'_>, from: ReplicaId, signed: SignedBytes) {
+        let Some((lock, request)) = self.seen.take() else {
+            return;
+        };
+        let take = match lock.statement().value {
+            Value::Take(op) => step.take(from, signed, op),
+            Value::Release | Value::Expire => None,
+        };
+        match take {
+            Some(take) => {
+                step.close(request);
+                self.begin_round(step, lock, take);
+            }
+            None => self.seen = Some((lock, request)),
+        }
+    }
+
+    fn begin_round(
+        &mut self,
+        step: &mut Step<'_>,
+        lock: ValidCertificate,
+        take: Verified<TakePayload>,
+    ) {
+        if let Some(lower) = self.round.take() {
+            step.close(lower.request);
+        }
+        let released = self.choice.released.as_ref();
+        self.round = Some(LockRound::begin(step, lock, take, released));
+    }
+
+    fn on_removed(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        id: &EntryId,
+        removal: Removal,
+    ) -> Option<End> {
+        if *id != self.take.id {
+            return None;
+        }
+        match removal {
+            Removal::Decision(decision) => {
+                let decided = step.decided(from, decision)?;
+                self.end_of(Outcome::Taken(decided))
+            }
+            Removal::Forgotten => {
+                self.forgotten.insert(from);
+                let is_fact = self.forgotten.len() >= step.size().fact_quorum();
+                is_fact.then_some(End::Forgotten)
+            }
+            Removal::Unknown => None,
+        }
+    }
+
+    fn end_of(&self, outcome: Outcome) -> Option<End> {
+        match outcome {
+            Outcome::Taken(decided) if *decided.id() != self.take.id => None,
+            Outcome::Taken(decided) if decided.op() == self.take.op() => Some(End::Won(decided)),
+            Outcome::Taken(decided) => Some(End::Lost(decided)),
+            Outcome::Released(valid) => {
+                let said = valid.statement();
+                let is_ours = said.id == self.take.id && said.epoch >= self.take.epoch;
+                is_ours.then_some(End::Released(valid))
+            }
+        }
+    }
+
+    /// What our first votes say.
+    fn statement(&self) -> Statement {
+        Statement {
+            id: self.take.id.clone(),
+            epoch: self.take.epoch,
+            ballot: Ballot::ZERO,
+            value: Value::Take(self.take.op()),
+        }
+    }
+
+    /// The Take.
+    pub(super) fn take(&self) -> &TakePayload {
+        &self.take
+    }
+}

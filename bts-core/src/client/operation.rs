@@ -1,0 +1,115 @@
+//! The operations of a client behind one face: each takes replies and time, and ends with an
+//! outcome.
+
+use super::inspect::Inspect;
+use super::list::List;
+use super::out::Out;
+use super::pace::Wake;
+use super::read::Read;
+use super::step::Step;
+use super::take::Take;
+use super::{Op, Outcome};
+use crate::ids::{ReplicaId, RequestId};
+use crate::message::ReplyBody;
+use crate::template::Template;
+
+/// An operation under way.
+#[derive(Debug)]
+pub(super) enum Operation {
+    Out(Out),
+    Read(Box<Read>),
+    Take(Box<Take>),
+    List(Box<List>),
+    Inspect(Inspect),
+}
+
+/// What becomes of an operation that is cancelled.
+#[derive(Debug)]
+pub(super) enum Cancelled {
+    /// It ends.
+    Ended(Outcome),
+    /// It goes on in the background.
+    Detached(Outcome),
+}
+
+impl Operation {
+    /// Begins an operation, or ends it before anything was sent.
+    pub(super) fn begin(step: &mut Step<'_>, op: Op) -> Result<Self, Outcome> {
+        if let Op::Read { template, .. } | Op::Take { template, .. } | Op::List { template, .. } =
+            &op
+        {
+            check(template)?;
+        }
+        Ok(match op {
+            Op::Out { space, put } => Self::Out(Out::begin(step, space, put)?),
+            Op::Read {
+                space,
+                template,
+                wait,
+            } => Self::Read(Box::new(Read::begin(step, space, template, wait))),
+            Op::Take {
+                space,
+                template,
+                wait,
+                with,
+            } => Self::Take(Box::new(Take::begin(step, space, template, wait, with))),
+            Op::List { space, template } => {
+                Self::List(Box::new(List::begin(step, space, template)))
+            }
+            Op::Inspect => Self::Inspect(Inspect::begin(step)),
+        })
+    }
+
+    /// Takes a reply in.
+    pub(super) fn on_reply(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        request: RequestId,
+        body: ReplyBody,
+    ) -> Option<Outcome> {
+        match self {
+            Self::Out(out) => out.on_reply(step, from, body),
+            Self::Read(read) => {
+                read.on_reply(step, from, request, body);
+                None
+            }
+            Self::Take(take) => take.on_reply(step, from, request, body),
+            Self::List(list) => list.on_reply(step, from, request, body),
+            Self::Inspect(inspect) => inspect.on_reply(step, from, body),
+        }
+    }
+
+    /// Does what is due, by what came in or by the time.
+    pub(super) fn advance(&mut self, step: &mut Step<'_>, wake: &mut Wake) -> Option<Outcome> {
+        match self {
+            Self::Out(_) | Self::Inspect(_) => None,
+            Self::Read(read) => read.advance(step, wake),
+            Self::Take(take) => take.advance(step, wake),
+            Self::List(list) => list.advance(step, wake),
+        }
+    }
+
+    /// Nobody wants the result any more.
+    pub(super) fn cancel(&mut self, step: &mut Step<'_>) -> Cancelled {
+        match self {
+            Self::Out(_) => Cancelled::Ended(Outcome::Unknown),
+            Self::Read(read) => {
+                read.cancel(step);
+                Cancelled::Ended(Outcome::Cancelled)
+            }
+            Self::Take(take) => match take.cancel(step) {
+                true => Cancelled::Detached(Outcome::Unknown),
+                false => Cancelled::Ended(Outcome::Cancelled),
+            },
+            Self::List(_) => Cancelled::Ended(Outcome::Cancelled),
+            Self::Inspect(inspect) => Cancelled::Ended(inspect.collected()),
+        }
+    }
+}
+
+fn check(template: &Template) -> Result<(), Outcome> {
+    template
+        .check()
+        .map_err(|malformed| Outcome::Malformed(malformed.to_string()))
+}

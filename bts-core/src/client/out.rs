@@ -1,0 +1,57 @@
+//! `out` (PROTOCOL section 4): done when `q` replicas hold the entry. What "limit" or "starting"
+//! refuse is asked again later.
+
+use std::collections::BTreeSet;
+
+use super::Outcome;
+use super::replies::Refusals;
+use super::step::Step;
+use crate::content::Put;
+use crate::ids::{EntryId, ReplicaId, SpaceName};
+use crate::message::{ClientBody, ReplyBody};
+
+/// An entry being written.
+#[derive(Debug)]
+pub(super) struct Out {
+    id: EntryId,
+    acknowledged: BTreeSet<ReplicaId>,
+    refusals: Refusals,
+}
+
+impl Out {
+    /// Signs the entry and sends it to all, or says what is wrong with it.
+    pub(super) fn begin(step: &mut Step<'_>, space: SpaceName, put: Put) -> Result<Self, Outcome> {
+        let entry = step
+            .sign_entry(space, put)
+            .map_err(|malformed| Outcome::Malformed(malformed.to_string()))?;
+        step.ask_all(ClientBody::Out {
+            entry: entry.signed().clone(),
+        });
+        Ok(Self {
+            id: entry.id.clone(),
+            acknowledged: BTreeSet::new(),
+            refusals: Refusals::default(),
+        })
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        body: ReplyBody,
+    ) -> Option<Outcome> {
+        let size = step.size();
+        match body {
+            ReplyBody::Ack => {
+                self.acknowledged.insert(from);
+                let is_done = self.acknowledged.len() >= size.ack_quorum();
+                is_done.then(|| Outcome::Written(self.id.clone()))
+            }
+            ReplyBody::Refused(refused) => {
+                let fact = self.refusals.count(from, refused, size);
+                fact.map(Outcome::Refused)
+            }
+            _ => None,
+        }
+    }
+}

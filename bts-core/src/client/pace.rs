@@ -1,0 +1,130 @@
+//! How fast replicas are, as far as waiting for them is worth it. Nothing here is safety: it decides
+//! how long a client that holds a quorum waits for more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::ReplicaId;
+use crate::time::{Span, Time};
+
+/// Bounds of the wait for those that a quorum has outrun.
+const GRACE_MIN: Span = Span::from_millis(1);
+const GRACE_MAX: Span = Span::from_millis(20);
+/// How long a replica that was too late is not waited for.
+const SLOW_FOR: Span = Span::from_millis(1000);
+
+/// What is known of the replicas' speed.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    connected: BTreeSet<ReplicaId>,
+    slow_until: BTreeMap<ReplicaId, Time>,
+    turn: u16,
+}
+
+impl Pace {
+    /// A connection is up: the replica gets a new chance.
+    pub(super) fn on_connected(&mut self, replica: ReplicaId) {
+        self.connected.insert(replica);
+        self.slow_until.remove(&replica);
+    }
+
+    /// A connection ended.
+    pub(super) fn on_disconnected(&mut self, replica: ReplicaId) {
+        self.connected.remove(&replica);
+    }
+
+    /// A quorum answered, and a grace later the replica still had not.
+    pub(super) fn on_late(&mut self, replica: ReplicaId, now: Time) {
+        self.slow_until.insert(replica, now + SLOW_FOR);
+    }
+
+    /// True if the replica is not worth waiting for.
+    pub(super) fn is_slow(&self, replica: ReplicaId, now: Time) -> bool {
+        !self.connected.contains(&replica)
+            || self
+                .slow_until
+                .get(&replica)
+                .is_some_and(|until| *until > now)
+    }
+
+    /// One of these replicas, the fast ones in turn.
+    pub(super) fn pick(
+        &mut self,
+        among: impl IntoIterator<Item = ReplicaId>,
+        now: Time,
+    ) -> Option<ReplicaId> {
+        let all: Vec<_> = among.into_iter().collect();
+        let fast = all.iter().filter(|replica| !self.is_slow(**replica, now));
+        let fast: Vec<_> = fast.copied().collect();
+        let choice = if fast.is_empty() { all } else { fast };
+        self.turn = self.turn.wrapping_add(1);
+        let place = usize::from(self.turn).checked_rem(choice.len())?;
+        choice.get(place).copied()
+    }
+}
+
+/// How much longer to wait for the others when a quorum took so long.
+pub(super) fn grace(took: Span) -> Span {
+    Span::from_micros(took.as_micros() / 2).clamp(GRACE_MIN, GRACE_MAX)
+}
+
+/// Waits that double.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff {
+    base: Span,
+    doublings: u32,
+    not_before: Time,
+}
+
+/// So that no wait grows beyond 1024 times the first.
+const BACKOFF_DOUBLINGS_MAX: u32 = 10;
+
+impl Backoff {
+    /// Due at once, then after `base`, twice that, and so on.
+    pub(super) fn new(base: Span) -> Self {
+        Self {
+            base,
+            doublings: 0,
+            not_before: Time::ZERO,
+        }
+    }
+
+    /// Due at `first` for the first time.
+    pub(super) fn starting(first: Time, base: Span) -> Self {
+        Self {
+            base,
+            doublings: 0,
+            not_before: first,
+        }
+    }
+
+    /// When it is due.
+    pub(super) fn due_at(&self) -> Time {
+        self.not_before
+    }
+
+    /// True once if it is due; the next time is later.
+    pub(super) fn strike(&mut self, now: Time) -> bool {
+        if now < self.not_before {
+            return false;
+        }
+        self.not_before = now + self.base.doubled(self.doublings);
+        self.doublings = (self.doublings + 1).min(BACKOFF_DOUBLINGS_MAX);
+        true
+    }
+}
+
+/// The next time at which something is due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wake(Option<Time>);
+
+impl Wake {
+    /// Notes that something is due then.
+    pub(super) fn at(&mut self, time: Time) {
+        self.0 = Some(self.0.map_or(time, |earlier| earlier.min(time)));
+    }
+
+    /// The earliest time noted.
+    pub(super) fn time(self) -> Option<Time> {
+        self.0
+    }
+}

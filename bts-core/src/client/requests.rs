@@ -1,0 +1,210 @@
+//! Requests that wait for answers: which operation asked, whom, and when to ask again. Messages may
+//! be lost and connections end, so a request is repeated until it is answered or not needed any
+//! more; an answer counts only from a replica that was asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::ids::{ReplicaId, RequestId};
+use crate::message::{ClientBody, Refused, ReplyBody};
+use crate::time::{Span, Time};
+
+/// Names an operation within a client, also one that works in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) u64);
+
+/// Repetitions wait at most `resend` times two to this.
+const DOUBLINGS_MAX: u32 = 6;
+
+/// A message to one replica.
+pub(super) type Letter = (ReplicaId, RequestId, Arc<ClientBody>);
+
+/// All requests that are open.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    drawn: u64,
+    owners: BTreeMap<RequestId, Key>,
+    open: BTreeMap<(Key, RequestId), Exchange>,
+}
+
+/// One request: what is asked of whom, and who has answered.
+#[derive(Debug)]
+struct Exchange {
+    bodies: BTreeMap<ReplicaId, Arc<ClientBody>>,
+    answered: BTreeSet<ReplicaId>,
+    /// A waiter dies with its connection: the request is made anew even if it was answered.
+    lasts: bool,
+    repeat_at: Time,
+    every: Span,
+    doublings: u32,
+}
+
+impl Requests {
+    /// A new request id.
+    pub(super) fn draw(&mut self) -> RequestId {
+        self.drawn += 1;
+        RequestId(self.drawn)
+    }
+
+    /// Opens a request; the letters to be sent.
+    pub(super) fn open(
+        &mut self,
+        owner: Key,
+        request: RequestId,
+        bodies: BTreeMap<ReplicaId, Arc<ClientBody>>,
+        every: Span,
+        now: Time,
+    ) -> Vec<Letter> {
+        let letters = letters(request, &bodies, |_| true);
+        let lasts = bodies.values().any(|body| is_waiter(body));
+        let exchange = Exchange {
+            bodies,
+            answered: BTreeSet::new(),
+            lasts,
+            repeat_at: now + every,
+            every,
+            doublings: 0,
+        };
+        self.owners.insert(request, owner);
+        self.open.insert((owner, request), exchange);
+        letters
+    }
+
+    /// Asks one replica again, as if it had not answered.
+    pub(super) fn ask_again(
+        &mut self,
+        request: RequestId,
+        replica: ReplicaId,
+        now: Time,
+    ) -> Option<Letter> {
+        let exchange = self.exchange(request)?;
+        let body = Arc::clone(exchange.bodies.get(&replica)?);
+        if exchange.is_complete() {
+            exchange.doublings = 0;
+            exchange.repeat_at = now + exchange.every;
+        }
+        exchange.answered.remove(&replica);
+        Some((replica, request, body))
+    }
+
+    /// Whose request this is, if the replica was asked. Notes that it answered, unless it asks for
+    /// patience.
+    pub(super) fn on_answer(
+        &mut self,
+        request: RequestId,
+        replica: ReplicaId,
+        body: &ReplyBody,
+    ) -> Option<Key> {
+        let owner = self.owners.get(&request).copied()?;
+        let exchange = self.exchange(request)?;
+        if !exchange.bodies.contains_key(&replica) {
+            return None;
+        }
+        if is_final(body) {
+            exchange.answered.insert(replica);
+        }
+        Some(owner)
+    }
+
+    /// True if all who were asked have answered, or the request is not open.
+    pub(super) fn is_complete(&self, request: RequestId) -> bool {
+        let owner = self.owners.get(&request);
+        let exchange = owner.and_then(|owner| self.open.get(&(*owner, request)));
+        exchange.is_none_or(Exchange::is_complete)
+    }
+
+    /// Ends a request.
+    pub(super) fn close(&mut self, request: RequestId) {
+        if let Some(owner) = self.owners.remove(&request) {
+            self.open.remove(&(owner, request));
+        }
+    }
+
+    /// Ends all requests of an operation.
+    pub(super) fn close_all(&mut self, owner: Key) {
+        let requests: Vec<_> = self.of(owner).map(|(request, _)| request).collect();
+        requests.into_iter().for_each(|request| self.close(request));
+    }
+
+    /// What has to be said to a replica on a new connection.
+    pub(super) fn on_connected(&mut self, replica: ReplicaId) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        for ((_, request), exchange) in &mut self.open {
+            let Some(body) = exchange.bodies.get(&replica) else {
+                continue;
+            };
+            if exchange.lasts {
+                exchange.answered.remove(&replica);
+            }
+            if !exchange.answered.contains(&replica) {
+                letters.push((replica, *request, Arc::clone(body)));
+            }
+        }
+        letters
+    }
+
+    /// What an operation has to repeat now.
+    pub(super) fn repeat(&mut self, owner: Key, now: Time) -> Vec<Letter> {
+        let mut repeated = Vec::new();
+        let all = (owner, RequestId(0))..=(owner, RequestId(u64::MAX));
+        for ((_, request), exchange) in self.open.range_mut(all) {
+            if exchange.is_complete() || exchange.repeat_at > now {
+                continue;
+            }
+            exchange.doublings = (exchange.doublings + 1).min(DOUBLINGS_MAX);
+            exchange.repeat_at = now + exchange.every.doubled(exchange.doublings);
+            let unanswered = |replica| !exchange.answered.contains(&replica);
+            repeated.extend(letters(*request, &exchange.bodies, unanswered));
+        }
+        repeated
+    }
+
+    /// When an operation next has to repeat something.
+    pub(super) fn repeat_at(&self, owner: Key) -> Option<Time> {
+        let waiting = self
+            .of(owner)
+            .filter(|(_, exchange)| !exchange.is_complete());
+        waiting.map(|(_, exchange)| exchange.repeat_at).min()
+    }
+
+    fn of(&self, owner: Key) -> impl Iterator<Item = (RequestId, &Exchange)> {
+        let all = (owner, RequestId(0))..=(owner, RequestId(u64::MAX));
+        self.open
+            .range(all)
+            .map(|((_, request), exchange)| (*request, exchange))
+    }
+
+    fn exchange(&mut self, request: RequestId) -> Option<&mut Exchange> {
+        let owner = *self.owners.get(&request)?;
+        self.open.get_mut(&(owner, request))
+    }
+}
+
+impl Exchange {
+    fn is_complete(&self) -> bool {
+        self.answered.len() == self.bodies.len()
+    }
+}
+
+fn letters(
+    request: RequestId,
+    bodies: &BTreeMap<ReplicaId, Arc<ClientBody>>,
+    to: impl Fn(ReplicaId) -> bool,
+) -> Vec<Letter> {
+    let wanted = bodies.iter().filter(|(replica, _)| to(**replica));
+    wanted
+        .map(|(replica, body)| (*replica, request, Arc::clone(body)))
+        .collect()
+}
+
+fn is_waiter(body: &ClientBody) -> bool {
+    matches!(body, ClientBody::Read(read) if read.mode.waits())
+}
+
+/// "Later" is no answer, and a push may come before the answer does.
+fn is_final(body: &ReplyBody) -> bool {
+    !matches!(
+        body,
+        ReplyBody::Push(_) | ReplyBody::Refused(Refused::Limit(_) | Refused::Starting)
+    )
+}

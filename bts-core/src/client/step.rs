@@ -1,0 +1,290 @@
+//! What an operation has at hand while it takes one step: the time, the outputs, and what all
+//! operations of a client share. Everything that a replica relays is checked here, and what was
+//! forged is held against the replica that sent it, whoever it names.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use super::pace::Pace;
+use super::requests::{Key, Letter, Requests};
+use super::takes::TakeNumbers;
+use super::{Op, Options, Outputs};
+use crate::consensus::certificate::{Certificate, SealedVote, Value};
+use crate::content::{DecidedTake, Decision, EntryPayload, Outcome, Put, TakePayload};
+use crate::crypto::sign::{Kind, SignedBytes, Signer};
+use crate::crypto::verified::{ValidCertificate, Verified, VerifiedVote, Verifier};
+use crate::ids::{ClientRef, EntryId, OpId, ReplicaId, RequestId, Seq, SpaceName};
+use crate::message::{ClientBody, ClientRequest};
+use crate::misbehavior::Forgery;
+use crate::quorum::ClusterSize;
+use crate::time::Time;
+
+/// What all operations of a client share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) me: ClientRef,
+    pub(super) signer: Signer,
+    pub(super) verifier: Verifier,
+    pub(super) requests: Requests,
+    pub(super) takes: TakeNumbers,
+    pub(super) pace: Pace,
+    /// Operations to be begun in the background.
+    pub(super) background: Vec<Op>,
+    written: u64,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options) -> Self {
+        let context = *options.configuration.signing_context();
+        let signer = Signer::new(options.key.clone(), context);
+        let me = ClientRef {
+            key: signer.public(),
+            session: options.session,
+        };
+        Self {
+            me,
+            signer,
+            verifier: Verifier::new(Arc::clone(&options.configuration)),
+            options,
+            requests: Requests::default(),
+            takes: TakeNumbers::default(),
+            pace: Pace::default(),
+            background: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Sends letters; the header is that of now, also on a repetition.
+    pub(super) fn post(&self, letters: Vec<Letter>, out: &mut Outputs) {
+        let settled_below = self.takes.settled_below();
+        let request = |(replica, request, body): Letter| {
+            let body = Arc::unwrap_or_clone(body);
+            let request = ClientRequest {
+                request,
+                settled_below,
+                body,
+            };
+            (replica, request)
+        };
+        out.send.extend(letters.into_iter().map(request));
+    }
+}
+
+/// One step of one operation.
+pub(super) struct Step<'a> {
+    pub(super) now: Time,
+    pub(super) key: Key,
+    pub(super) shared: &'a mut Shared,
+    pub(super) out: &'a mut Outputs,
+}
+
+impl Step<'_> {
+    /// Quorum sizes.
+    pub(super) fn size(&self) -> ClusterSize {
+        self.shared.options.configuration.size()
+    }
+
+    /// All replicas.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        self.shared.options.configuration.replicas()
+    }
+
+    /// Asks all replicas.
+    pub(super) fn ask_all(&mut self, body: ClientBody) -> RequestId {
+        self.ask(self.everyone(), body)
+    }
+
+    /// Asks these replicas the same.
+    pub(super) fn ask(
+        &mut self,
+        to: impl IntoIterator<Item = ReplicaId>,
+        body: ClientBody,
+    ) -> RequestId {
+        let request = self.shared.requests.draw();
+        self.ask_as(request, to, body);
+        request
+    }
+
+    /// Asks under a request id that was drawn before.
+    pub(super) fn ask_as(
+        &mut self,
+        request: RequestId,
+        to: impl IntoIterator<Item = ReplicaId>,
+        body: ClientBody,
+    ) {
+        let body = Arc::new(body);
+        let bodies = to.into_iter().map(|to| (to, Arc::clone(&body))).collect();
+        self.open(request, bodies);
+    }
+
+    /// Asks each replica its own question.
+    pub(super) fn ask_each(
+        &mut self,
+        bodies: impl IntoIterator<Item = (ReplicaId, ClientBody)>,
+    ) -> RequestId {
+        let request = self.shared.requests.draw();
+        self.ask_each_as(request, bodies);
+        request
+    }
+
+    /// Asks each replica its own question, under a request id that was drawn before.
+    pub(super) fn ask_each_as(
+        &mut self,
+        request: RequestId,
+        bodies: impl IntoIterator<Item = (ReplicaId, ClientBody)>,
+    ) {
+        let bodies = bodies.into_iter().map(|(to, body)| (to, Arc::new(body)));
+        self.open(request, bodies.collect());
+    }
+
+    /// Asks one replica again, under the same request.
+    pub(super) fn ask_again(&mut self, request: RequestId, replica: ReplicaId) {
+        let letter = self
+            .shared
+            .requests
+            .ask_again(request, replica, self.now)
+            .into_iter()
+            .collect();
+        self.shared.post(letter, self.out);
+    }
+
+    /// Says something that is not answered.
+    pub(super) fn tell(&mut self, to: impl IntoIterator<Item = ReplicaId>, body: &ClientBody) {
+        let request = self.shared.requests.draw();
+        let body = Arc::new(body.clone());
+        let letters = to.into_iter().map(|to| (to, request, Arc::clone(&body)));
+        self.shared.post(letters.collect(), self.out);
+    }
+
+    /// Spreads a decision; nobody answers.
+    pub(super) fn spread(&mut self, to: impl IntoIterator<Item = ReplicaId>, decision: Decision) {
+        let applied = false;
+        self.tell(to, &ClientBody::Decide { decision, applied });
+    }
+
+    /// Ends a request.
+    pub(super) fn close(&mut self, request: RequestId) {
+        self.shared.requests.close(request);
+    }
+
+    /// Notes a fault of a replica, for people.
+    pub(super) fn accuse(&mut self, replica: ReplicaId, what: impl Display) {
+        self.out.events.push((replica, what.to_string()));
+    }
+
+    /// What was checked, or nothing and the replica is accused.
+    pub(super) fn checked<T>(&mut self, from: ReplicaId, result: Result<T, Forgery>) -> Option<T> {
+        match result {
+            Ok(valid) => Some(valid),
+            Err(forgery) => {
+                self.accuse(from, forgery);
+                None
+            }
+        }
+    }
+
+    /// A vote that the replica gave itself.
+    pub(super) fn vote(&mut self, from: ReplicaId, vote: SealedVote) -> Option<VerifiedVote> {
+        if vote.replica != from {
+            self.accuse(from, format_args!("sent a vote of {}", vote.replica));
+            return None;
+        }
+        let verified = self.shared.verifier.vote(vote);
+        self.checked(from, verified)
+    }
+
+    /// A decision that some Take won.
+    pub(super) fn decided(
+        &mut self,
+        from: ReplicaId,
+        decision: Decision,
+    ) -> Option<Arc<DecidedTake>> {
+        let verified = self.shared.verifier.decision(decision);
+        match self.checked(from, verified)? {
+            Outcome::Taken(decided) => Some(decided),
+            Outcome::Released(_) => {
+                self.accuse(from, "called a release the removal of an entry");
+                None
+            }
+        }
+    }
+
+    /// A certificate that some epoch of the entry was released.
+    pub(super) fn release(
+        &mut self,
+        from: ReplicaId,
+        certificate: Certificate,
+        id: &EntryId,
+    ) -> Option<ValidCertificate> {
+        let verified = self.shared.verifier.decision_certificate(certificate);
+        let valid = self.checked(from, verified)?;
+        let said = valid.statement();
+        if said.value == Value::Release && said.id == *id {
+            return Some(valid);
+        }
+        self.accuse(from, format_args!("sent {said} as a release of {id}"));
+        None
+    }
+
+    /// A Take that was asked for.
+    pub(super) fn take(
+        &mut self,
+        from: ReplicaId,
+        signed: SignedBytes,
+        op: OpId,
+    ) -> Option<Verified<TakePayload>> {
+        let verified = self.shared.verifier.take(signed);
+        let take = self.checked(from, verified)?;
+        (take.op() == op).then_some(take)
+    }
+
+    /// A new entry of ours, signed.
+    pub(super) fn sign_entry(
+        &mut self,
+        space: SpaceName,
+        put: Put,
+    ) -> Result<Verified<EntryPayload>, Forgery> {
+        let me = self.shared.me;
+        let payload = EntryPayload {
+            id: EntryId::written(space, me.key, me.session, Seq(self.shared.written)),
+            tuple: put.tuple,
+            expiry: put.expiry,
+            access: put.access,
+        };
+        payload.well_formed(&me.key)?;
+        self.shared.written += 1;
+        Ok(self
+            .shared
+            .verifier
+            .sign(&self.shared.signer, Kind::Entry, payload))
+    }
+
+    /// A Take of ours, signed.
+    pub(super) fn sign_take(
+        &mut self,
+        payload: TakePayload,
+    ) -> Result<Verified<TakePayload>, Forgery> {
+        payload.well_formed(&self.shared.me.key)?;
+        Ok(self
+            .shared
+            .verifier
+            .sign(&self.shared.signer, Kind::Take, payload))
+    }
+
+    /// Replicas other than these.
+    pub(super) fn others<V>(&self, known: &BTreeMap<ReplicaId, V>) -> Vec<ReplicaId> {
+        let missing = self.everyone().filter(|r| !known.contains_key(r));
+        missing.collect()
+    }
+
+    fn open(&mut self, request: RequestId, bodies: BTreeMap<ReplicaId, Arc<ClientBody>>) {
+        let every = self.shared.options.resend;
+        let letters = self
+            .shared
+            .requests
+            .open(self.key, request, bodies, every, self.now);
+        self.shared.post(letters, self.out);
+    }
+}

@@ -1,0 +1,319 @@
+//! `inp`, `in` and swaps (PROTOCOL section 4): a reading names candidates, one of them at a time is
+//! engaged, a lost one makes room for the next. A crashed client costs at most one tuple, since it
+//! is engaged in one instance at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::candidates::Choice;
+use super::engage::{End, Engagement};
+use super::pace::Wake;
+use super::read::{Reading, Verdict};
+use super::step::Step;
+use super::{Op, Outcome, SwapWith};
+use crate::content::{DecidedTake, Put, TakePayload};
+use crate::ids::{EntryId, ReplicaId, RequestId, SpaceName};
+use crate::message::{ClientBody, Found, ReadMode, Refused, Removal, ReplyBody};
+use crate::template::Template;
+
+/// A take under way.
+pub(super) struct Take {
+    reading: Reading,
+    with: Option<SwapWith>,
+    stage: Stage,
+    refused: BTreeMap<EntryId, Refused>,
+    /// Nobody waits for the result any more: what is engaged is finished, nothing new begins.
+    is_abandoned: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// No entry is engaged.
+    Choosing,
+    /// One entry is.
+    Engaged(Box<Engagement>),
+    /// A swap is decided and becomes stable.
+    Spreading(Spreading),
+    /// The swap's function does not want the tuple: it must have been there all the same.
+    Declining(Box<Reading>),
+}
+
+/// A decided swap on its way to `q` replicas.
+#[derive(Debug)]
+struct Spreading {
+    decided: Arc<DecidedTake>,
+    taken: Found,
+    applied: BTreeSet<ReplicaId>,
+}
+
+impl fmt::Debug for Take {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Take")
+            .field("swap", &self.with.is_some())
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Take {
+    pub(super) fn begin(
+        step: &mut Step<'_>,
+        space: SpaceName,
+        template: Template,
+        wait: bool,
+        with: Option<SwapWith>,
+    ) -> Self {
+        let mode = if wait { ReadMode::In } else { ReadMode::Enter };
+        Self {
+            reading: Reading::begin(step, space, template, mode),
+            with,
+            stage: Stage::Choosing,
+            refused: BTreeMap::new(),
+            is_abandoned: false,
+        }
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        request: RequestId,
+        body: ReplyBody,
+    ) -> Option<Outcome> {
+        match &mut self.stage {
+            Stage::Engaged(engagement) if engagement.owns(request) => {
+                let end = engagement.on_reply(step, from, request, body)?;
+                return self.on_end(step, end);
+            }
+            Stage::Spreading(spreading) => {
+                spreading.on_reply(from, &body);
+                let is_done = spreading.applied.len() >= step.size().ack_quorum();
+                if is_done {
+                    let outcome = spreading.outcome();
+                    return self.finish(step, outcome);
+                }
+            }
+            Stage::Declining(reading) if reading.owns(request) => {
+                reading.on_reply(step, from, request, body);
+            }
+            Stage::Choosing | Stage::Engaged(_) | Stage::Declining(_) => {
+                self.reading.on_reply(step, from, request, body);
+            }
+        }
+        None
+    }
+
+    /// Does what is due.
+    pub(super) fn advance(&mut self, step: &mut Step<'_>, wake: &mut Wake) -> Option<Outcome> {
+        loop {
+            match &mut self.stage {
+                Stage::Engaged(engagement) => {
+                    engagement.advance(step, wake);
+                    return None;
+                }
+                Stage::Spreading(_) => return None,
+                Stage::Declining(reading) => {
+                    if let Some(found) = reading.candidates.present(step, wake) {
+                        return self.finish(step, Outcome::Declined(found));
+                    }
+                    match reading.advance(step, wake) {
+                        Verdict::Pending => return None,
+                        Verdict::Refused(refused) => {
+                            return self.finish(step, Outcome::Refused(refused));
+                        }
+                        Verdict::Absent => {}
+                    }
+                    reading.close(step);
+                    self.stage = Stage::Choosing;
+                    self.reading.renew(step);
+                }
+                Stage::Choosing => match self.choose(step, wake) {
+                    Some(choice) => {
+                        if let Some(outcome) = self.try_take(step, choice) {
+                            return self.finish(step, outcome);
+                        }
+                    }
+                    None => return self.look_further(step, wake),
+                },
+            }
+        }
+    }
+
+    /// Gives up, as far as possible: what is engaged goes on in the background, and the result is
+    /// then unknown. True if there is such a rest.
+    pub(super) fn cancel(&mut self, step: &mut Step<'_>) -> bool {
+        self.reading.close(step);
+        self.is_abandoned = true;
+        match &mut self.stage {
+            Stage::Choosing => false,
+            Stage::Declining(reading) => {
+                reading.close(step);
+                false
+            }
+            Stage::Engaged(_) | Stage::Spreading(_) => true,
+        }
+    }
+
+    fn choose(&mut self, step: &mut Step<'_>, wake: &mut Wake) -> Option<Choice> {
+        self.reading.candidates.choose(step, &self.refused, wake)
+    }
+
+    /// No candidate: perhaps there is none, or work must be put into those that are there.
+    fn look_further(&mut self, step: &mut Step<'_>, wake: &mut Wake) -> Option<Outcome> {
+        let outcome = match self.reading.advance(step, wake) {
+            Verdict::Refused(refused) => Outcome::Refused(refused),
+            Verdict::Absent => Outcome::None,
+            Verdict::Pending => return None,
+        };
+        self.finish(step, outcome)
+    }
+
+    /// Engages an entry; an outcome if there is nothing to engage for.
+    fn try_take(&mut self, step: &mut Step<'_>, choice: Choice) -> Option<Outcome> {
+        if let Some(refused) = self.refused.get(&choice.id) {
+            return Some(Outcome::Refused(refused.clone()));
+        }
+        let puts = match &mut self.with {
+            None => Vec::new(),
+            Some(with) => match with(&choice.tuple) {
+                Some(puts) => puts,
+                None => {
+                    self.decline(step, &choice);
+                    return None;
+                }
+            },
+        };
+        self.engage(step, choice, puts)
+    }
+
+    fn engage(&mut self, step: &mut Step<'_>, choice: Choice, puts: Vec<Put>) -> Option<Outcome> {
+        let number = step.shared.takes.draw();
+        let me = step.shared.me;
+        let payload = TakePayload {
+            client: me.key,
+            session: me.session,
+            number,
+            id: choice.id.clone(),
+            content: choice.hash,
+            epoch: choice.epoch,
+            puts,
+        };
+        let take = match step.sign_take(payload) {
+            Ok(take) => take,
+            Err(malformed) => {
+                step.shared.takes.settle(number);
+                return Some(Outcome::Malformed(malformed.to_string()));
+            }
+        };
+        let case = self.reading.candidates.case(&choice.id);
+        let case = case.expect("a choice is one of the candidates");
+        let requests = case.take_requests(step, &take, choice.hash).collect();
+        let engagement = Engagement::begin(step, choice, take, requests);
+        self.stage = Stage::Engaged(Box::new(engagement));
+        None
+    }
+
+    /// An `rdp` for equal tuples: rule 2 on replies that are synced, unlike those of Enter [A9].
+    fn decline(&mut self, step: &mut Step<'_>, choice: &Choice) {
+        let space = choice.id.space().clone();
+        let template = Template::from(choice.tuple.clone());
+        let reading = Reading::begin(step, space, template, ReadMode::Rdp);
+        self.stage = Stage::Declining(Box::new(reading));
+    }
+
+    fn on_end(&mut self, step: &mut Step<'_>, end: End) -> Option<Outcome> {
+        let Stage::Engaged(mut engagement) = std::mem::replace(&mut self.stage, Stage::Choosing)
+        else {
+            return None;
+        };
+        engagement.close(step);
+        step.shared.takes.settle(engagement.take().number);
+        let choice = engagement.choice;
+        match end {
+            End::Won(decided) => return self.on_won(step, &choice, decided),
+            End::Lost(decided) => {
+                self.reading.candidates.on_decided(step, &decided);
+            }
+            End::Released(certificate) => {
+                self.reading.candidates.on_released(&certificate);
+            }
+            End::Forgotten => self.reading.candidates.drop_removed(step, &choice.id),
+            End::Refused(refused) => {
+                self.refused.insert(choice.id.clone(), refused);
+            }
+        }
+        if self.is_abandoned {
+            return Some(Outcome::Unknown);
+        }
+        self.reading.hasten(step.now);
+        None
+    }
+
+    fn on_won(
+        &mut self,
+        step: &mut Step<'_>,
+        choice: &Choice,
+        decided: Arc<DecidedTake>,
+    ) -> Option<Outcome> {
+        let decision = decided.to_wire();
+        if self.with.is_some() {
+            let applied = true;
+            step.ask_all(ClientBody::Decide { decision, applied });
+            self.stage = Stage::Spreading(Spreading {
+                decided,
+                taken: choice.found(),
+                applied: BTreeSet::new(),
+            });
+            return None;
+        }
+        step.spread(step.everyone(), decision);
+        if self.is_abandoned {
+            put_back(step, choice);
+        }
+        self.finish(step, Outcome::Found(choice.found()))
+    }
+
+    fn finish(&mut self, step: &mut Step<'_>, outcome: Outcome) -> Option<Outcome> {
+        if !self.is_abandoned {
+            self.reading.close(step);
+        }
+        Some(outcome)
+    }
+}
+
+impl Spreading {
+    /// Counts an answer; "forgotten" counts as "applied" [G9a].
+    fn on_reply(&mut self, from: ReplicaId, body: &ReplyBody) {
+        let is_applied = match body {
+            ReplyBody::Applied { id, op } => id == self.decided.id() && *op == self.decided.op(),
+            ReplyBody::Removed {
+                id,
+                removal: Removal::Forgotten,
+            } => id == self.decided.id(),
+            _ => false,
+        };
+        if is_applied {
+            self.applied.insert(from);
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let puts = self.decided.puts();
+        Outcome::Swapped {
+            taken: self.taken.clone(),
+            put: puts.into_iter().map(|put| put.id).collect(),
+        }
+    }
+}
+
+/// Nobody waits for the tuple any more: it is written again, as it was.
+fn put_back(step: &mut Step<'_>, choice: &Choice) {
+    let put = Put {
+        tuple: choice.tuple.clone(),
+        expiry: None,
+        access: choice.access.clone(),
+    };
+    let space = choice.id.space().clone();
+    step.shared.background.push(Op::Out { space, put });
+}

@@ -1,0 +1,147 @@
+//! Write-back: what fewer than a quorum report is made to be held by one, or turns out to be gone
+//! (PROTOCOL section 4, rdp rule 3). An entry is sent as its writer signed it; a put is never sent
+//! alone but as the decision of its origin, which is applied as a whole [A7].
+
+use std::sync::Arc;
+
+use super::candidates::ring;
+use super::case::Case;
+use super::pace::{Backoff, Wake};
+use super::step::Step;
+use crate::content::{DecidedTake, HeldContent, Source};
+use crate::ids::{ContentHash, OpId, ReplicaId, RequestId};
+use crate::limits::CANDIDATES_MAX;
+use crate::message::{ClientBody, FetchKey, ReadMode, ReadRequest};
+use crate::template::Template;
+use crate::time::Span;
+
+/// How soon an answered write-back that did not suffice is made again.
+const AGAIN: Span = Span::from_millis(20);
+/// Nobody: all that a probe asks for is known but the status.
+const NOBODY: ReplicaId = ReplicaId(u16::MAX);
+
+/// A write-back under way.
+#[derive(Debug)]
+pub(super) struct WriteBack {
+    pub(super) request: RequestId,
+    origin: Option<Arc<DecidedTake>>,
+    probes: Vec<RequestId>,
+    again: Backoff,
+}
+
+impl WriteBack {
+    /// True if this is the request by which a replica was asked for the status of a put.
+    pub(super) fn is_probe(&self, request: RequestId) -> bool {
+        self.probes.contains(&request)
+    }
+
+    /// Ends it.
+    pub(super) fn close(self, step: &mut Step<'_>) {
+        step.close(self.request);
+        self.probes.into_iter().for_each(|probe| step.close(probe));
+    }
+}
+
+impl Case {
+    /// Sends the content, once it is verified, to all that do not report it.
+    pub(super) fn write_back(&mut self, step: &mut Step<'_>, hash: ContentHash, wake: &mut Wake) {
+        if let Some(write_back) = &mut self.write_back {
+            if !step.shared.requests.is_complete(write_back.request) {
+                return;
+            }
+            if !write_back.again.strike(step.now) {
+                return wake.at(write_back.again.due_at());
+            }
+        }
+        let Some(held) = self.verified_content(step, hash) else {
+            return;
+        };
+        let body = match &held.source {
+            Source::Entry(entry) => ClientBody::WriteBack {
+                entry: entry.signed().clone(),
+            },
+            Source::Put(decided) => ClientBody::Decide {
+                decision: decided.to_wire(),
+                applied: true,
+            },
+        };
+        let holders: Vec<_> = self.holders(hash).collect();
+        let lacking = step.everyone().filter(|r| !holders.contains(r));
+        let request = step.ask(lacking, body);
+        let again = match self.write_back.take() {
+            Some(earlier) => {
+                let again = earlier.again;
+                earlier.close(step);
+                again
+            }
+            None => Backoff::starting(step.now + AGAIN, AGAIN),
+        };
+        self.write_back = Some(WriteBack {
+            request,
+            origin: match held.source {
+                Source::Entry(_) => None,
+                Source::Put(decided) => Some(decided),
+            },
+            probes: Vec::new(),
+            again,
+        });
+    }
+
+    /// A replica applied the decision that put this entry in place: how does the put stand there?
+    pub(super) fn on_origin_applied(&mut self, step: &mut Step<'_>, from: ReplicaId, op: OpId) {
+        let start = ring(&self.id);
+        let Some(write_back) = &mut self.write_back else {
+            return;
+        };
+        let ours = write_back
+            .origin
+            .as_ref()
+            .is_some_and(|origin| origin.op() == op);
+        let Some(fitted) = self.contents.values().next().filter(|_| ours) else {
+            return;
+        };
+        let probe = ClientBody::Read(ReadRequest {
+            space: self.id.space().clone(),
+            template: Template::from(fitted.tuple.clone()),
+            mode: ReadMode::Rdp,
+            start,
+            candidates: CANDIDATES_MAX as u8,
+            full: NOBODY,
+        });
+        write_back.probes.push(step.ask([from], probe));
+    }
+
+    /// A replica that applied the origin does not name the put: it is asked how the put was removed.
+    pub(super) fn on_probe_missed(&mut self, step: &mut Step<'_>, from: ReplicaId) {
+        let key = FetchKey::Decision(self.id.clone());
+        let request = step.ask([from], ClientBody::Fetch(key));
+        if let Some(write_back) = &mut self.write_back {
+            write_back.probes.push(request);
+        }
+    }
+
+    /// The content with its signatures checked. A content whose signature is wrong is
+    /// nobody's; those that report it are liars.
+    pub(super) fn verified_content(
+        &mut self,
+        step: &mut Step<'_>,
+        hash: ContentHash,
+    ) -> Option<HeldContent> {
+        let fitted = self.contents.get_mut(&hash)?;
+        match fitted.verified(&step.shared.verifier, &self.id) {
+            Ok(held) => Some(held.clone()),
+            Err(forgery) => {
+                let holders: Vec<_> = self.holders(hash).collect();
+                for liar in holders {
+                    step.accuse(
+                        liar,
+                        format_args!("reported a content of {}: {forgery}", self.id),
+                    );
+                }
+                self.contents.remove(&hash);
+                self.misfits.insert(hash);
+                None
+            }
+        }
+    }
+}
