@@ -142,6 +142,10 @@ pub enum Outcome {
 }
 
 /// What happens to a client.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "replies are most of the inputs; boxing each would cost more than it saves"
+)]
 #[derive(Debug)]
 pub enum Input {
     /// The application wants something done.
@@ -341,7 +345,10 @@ impl Client {
                 self.handles.extend(handle.map(|handle| (handle, key)));
                 self.set_timer(key);
             }
-            Err(outcome) => out.done.extend(handle.map(|handle| (handle, outcome))),
+            Err(why) => {
+                let outcome = Outcome::Malformed(why.to_string());
+                out.done.extend(handle.map(|handle| (handle, outcome)));
+            }
         }
     }
 

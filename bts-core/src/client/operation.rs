@@ -9,9 +9,9 @@ use super::read::Read;
 use super::step::Step;
 use super::take::Take;
 use super::{Op, Outcome};
+use crate::content::IllFormed;
 use crate::ids::{ReplicaId, RequestId};
 use crate::message::ReplyBody;
-use crate::template::Template;
 
 /// An operation under way.
 #[derive(Debug)]
@@ -33,12 +33,12 @@ pub(super) enum Cancelled {
 }
 
 impl Operation {
-    /// Begins an operation, or ends it before anything was sent.
-    pub(super) fn begin(step: &mut Step<'_>, op: Op) -> Result<Self, Outcome> {
+    /// Begins an operation, or says why it is malformed before anything is sent.
+    pub(super) fn begin(step: &mut Step<'_>, op: Op) -> Result<Self, IllFormed> {
         if let Op::Read { template, .. } | Op::Take { template, .. } | Op::List { template, .. } =
             &op
         {
-            check(template)?;
+            template.check()?;
         }
         Ok(match op {
             Op::Out { space, put } => Self::Out(Out::begin(step, space, put)?),
@@ -106,10 +106,4 @@ impl Operation {
             Self::Inspect(inspect) => Cancelled::Ended(inspect.collected()),
         }
     }
-}
-
-fn check(template: &Template) -> Result<(), Outcome> {
-    template
-        .check()
-        .map_err(|malformed| Outcome::Malformed(malformed.to_string()))
 }

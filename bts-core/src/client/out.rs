@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::Outcome;
 use super::replies::Refusals;
 use super::step::Step;
-use crate::content::Put;
+use crate::content::{IllFormed, Put};
 use crate::ids::{EntryId, ReplicaId, SpaceName};
 use crate::message::{ClientBody, ReplyBody};
 
@@ -19,11 +19,13 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// Signs the entry and sends it to all, or says what is wrong with it.
-    pub(super) fn begin(step: &mut Step<'_>, space: SpaceName, put: Put) -> Result<Self, Outcome> {
-        let entry = step
-            .sign_entry(space, put)
-            .map_err(|malformed| Outcome::Malformed(malformed.to_string()))?;
+    /// Signs the entry and sends it to all, or says why it is malformed.
+    pub(super) fn begin(
+        step: &mut Step<'_>,
+        space: SpaceName,
+        put: Put,
+    ) -> Result<Self, IllFormed> {
+        let entry = step.sign_entry(space, put)?;
         step.ask_all(ClientBody::Out {
             entry: entry.signed().clone(),
         });

@@ -11,7 +11,7 @@ use super::requests::{Key, Letter, Requests};
 use super::takes::TakeNumbers;
 use super::{Op, Options, Outputs};
 use crate::consensus::certificate::{Certificate, SealedVote, Value};
-use crate::content::{DecidedTake, Decision, EntryPayload, Outcome, Put, TakePayload};
+use crate::content::{DecidedTake, Decision, EntryPayload, IllFormed, Outcome, Put, TakePayload};
 use crate::crypto::sign::{Kind, SignedBytes, Signer};
 use crate::crypto::verified::{ValidCertificate, Verified, VerifiedVote, Verifier};
 use crate::ids::{ClientRef, EntryId, OpId, ReplicaId, RequestId, Seq, SpaceName};
@@ -245,7 +245,7 @@ impl Step<'_> {
         &mut self,
         space: SpaceName,
         put: Put,
-    ) -> Result<Verified<EntryPayload>, Forgery> {
+    ) -> Result<Verified<EntryPayload>, IllFormed> {
         let me = self.shared.me;
         let payload = EntryPayload {
             id: EntryId::written(space, me.key, me.session, Seq(self.shared.written)),
@@ -265,7 +265,7 @@ impl Step<'_> {
     pub(super) fn sign_take(
         &mut self,
         payload: TakePayload,
-    ) -> Result<Verified<TakePayload>, Forgery> {
+    ) -> Result<Verified<TakePayload>, IllFormed> {
         payload.well_formed(&self.shared.me.key)?;
         Ok(self
             .shared

@@ -1,0 +1,7 @@
+//! The client's state machine, driven by hand: each test plays the replicas of one schedule and
+//! looks at what the client sends and returns. Marks in names are those of docs/attacks.md.
+
+mod absent;
+mod desk;
+mod out;
+mod take;
