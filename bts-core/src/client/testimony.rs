@@ -6,11 +6,12 @@ use super::case::{self, Case, Sighting};
 use super::contents::Fitted;
 use super::help::release_to_wire;
 use super::step::Step;
+use crate::consensus::certificate::SealedVote;
 use crate::content::{Content, Outcome};
 use crate::crypto::verified::ValidCertificate;
-use crate::ids::{ContentHash, EntryId, ReplicaId, RequestId};
+use crate::ids::{ContentHash, EntryId, OpId, ReplicaId, RequestId};
 use crate::limits::CANDIDATES_MAX;
-use crate::message::{Candidate, ClientBody, FetchKey, Given, Removal, ReplyBody, Status};
+use crate::message::{Candidate, ClientBody, FetchKey, Given, Refused, Removal, ReplyBody, Status};
 use crate::template::Template;
 use crate::time::Time;
 
@@ -106,35 +107,12 @@ impl Candidates {
                     case.fetch.on_failure(step.now);
                 }
             }
-            ReplyBody::CommitVote(vote) => {
-                if let Some(vote) = step.vote(from, vote) {
-                    let id = vote.statement().id.clone();
-                    let case = self.cases.get_mut(&id);
-                    let end = case.and_then(|case| case.on_commit_vote(step, vote));
-                    self.on_helped(step, end);
-                }
-            }
-            ReplyBody::Applied { id, op } => {
-                let puts = self.cases.values_mut().filter(|case| {
-                    let origin = case.id.origin();
-                    origin.is_some_and(|(origin, _)| origin == id)
-                });
-                puts.for_each(|case| case.on_origin_applied(step, from, op));
-            }
+            ReplyBody::CommitVote(vote) => self.on_commit_vote(step, from, vote),
+            ReplyBody::Applied { id, op } => self.on_origin_applied(step, from, &id, op),
             ReplyBody::Found { candidates, .. } => {
                 self.on_probe_answer(step, from, request, candidates);
             }
-            ReplyBody::Refused(refused) => {
-                let size = step.size();
-                let case = self.written_back_by(request);
-                let fact = case.and_then(|case| {
-                    let fact = case.refusals.count(from, refused, size);
-                    fact.map(|_| case.id.clone())
-                });
-                if let Some(id) = fact {
-                    self.drop_refused(step, &id);
-                }
-            }
+            ReplyBody::Refused(refused) => self.on_refused(step, from, request, refused),
             ReplyBody::Ack
             | ReplyBody::EmptySince { .. }
             | ReplyBody::FirstVote(_)
@@ -254,6 +232,48 @@ impl Candidates {
                     self.drop_removed(step, &id);
                 }
             }
+        }
+    }
+
+    fn on_commit_vote(&mut self, step: &mut Step<'_>, from: ReplicaId, vote: SealedVote) {
+        let Some(vote) = step.vote(from, vote) else {
+            return;
+        };
+        let case = self.cases.get_mut(&vote.statement().id);
+        let end = case.and_then(|case| case.on_commit_vote(step, vote));
+        self.on_helped(step, end);
+    }
+
+    fn on_origin_applied(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        applied: &EntryId,
+        op: OpId,
+    ) {
+        for case in self.cases.values_mut() {
+            let origin = case.id.origin().map(|(origin, _)| origin);
+            if origin.as_ref() == Some(applied) {
+                case.on_origin_applied(step, from, op);
+            }
+        }
+    }
+
+    /// `f+1` replicas that refuse to store an entry are reason enough to leave it alone [G6].
+    fn on_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        from: ReplicaId,
+        request: RequestId,
+        refused: Refused,
+    ) {
+        let size = step.size();
+        let Some(case) = self.written_back_by(request) else {
+            return;
+        };
+        if case.refusals.count(from, refused, size).is_some() {
+            let id = case.id.clone();
+            self.drop_refused(step, &id);
         }
     }
 
