@@ -57,10 +57,10 @@ pub const CONTENTS_PER_ID_MAX: usize = 4;
 pub const TAKES_PER_INSTANCE_MAX: usize = 3;
 /// Takes named in one Promise.
 pub const TAKES_PER_PROMISE_MAX: usize = 2;
-/// Messages kept per peer until what they lack has been fetched.
-pub const STASHED_PER_PEER_MAX: usize = 64;
-/// Fetches a replica has open at its peers.
-pub const FETCHES_MAX: usize = 4096;
+/// Messages kept per sender until what they lack has been fetched; the oldest makes room.
+pub const STASHED_PER_SENDER_MAX: usize = 64;
+/// Fetches a replica has open on account of one peer or client key.
+pub const FETCHES_PER_SENDER_MAX: usize = 4096;
 /// Kept evidence of misbehaviour, one pair per accused and kind.
 pub const EVIDENCE_MAX: usize = 256;
 /// Sessions connected per client key.

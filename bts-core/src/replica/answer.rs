@@ -7,7 +7,7 @@ use super::{Event, Outgoing, Outputs, Principal, Replica};
 use crate::consensus::certificate::{Certificate, Statement, VoteKind};
 use crate::content::HeldContent;
 use crate::crypto::verified::ValidCertificate;
-use crate::ids::{ClientRef, EntryId, Epoch, ReplicaId, RequestId};
+use crate::ids::{ClientRef, EntryId, Epoch, PublicKey, ReplicaId, RequestId};
 use crate::limits::EVIDENCE_MAX;
 use crate::message::{PeerMessage, Refused, Removal, Reply, ReplyBody, Status};
 use crate::misbehavior::{Evidence, Forgery};
@@ -113,13 +113,17 @@ impl Replica {
         self.reply(to, request, ReplyBody::Refused(why), out);
     }
 
-    /// Counts and tells of something forged, and who relayed it.
-    pub(super) fn blame(&mut self, by: Principal, what: Forgery, out: &mut Outputs) {
-        let key = match by {
+    /// The key that whatever somebody causes is charged to [C3].
+    pub(super) fn key_of(&self, by: Principal) -> Option<PublicKey> {
+        match by {
             Principal::Client(client) => Some(client.key),
             Principal::Replica(replica) => self.options.configuration.key_of(replica),
-        };
-        if let Some(key) = key {
+        }
+    }
+
+    /// Counts and tells of something forged, and who relayed it.
+    pub(super) fn blame(&mut self, by: Principal, what: Forgery, out: &mut Outputs) {
+        if let Some(key) = self.key_of(by) {
             *self.forged.entry(key).or_default() += 1;
         }
         out.events.push(Event::Forged { by, what });

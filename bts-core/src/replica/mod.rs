@@ -21,6 +21,7 @@ pub mod record;
 mod recover;
 mod report;
 mod sessions;
+mod stash;
 mod store;
 mod wake;
 
@@ -47,6 +48,7 @@ use on_fetch::Fetches;
 use on_timer::Timers;
 use outputs::Gate;
 use sessions::Sessions;
+use stash::Stash;
 use store::Store;
 use wake::Hint;
 
@@ -129,6 +131,7 @@ pub struct Replica {
     hints: BTreeMap<EntryId, Hint>,
     streams: Streams,
     fetches: Fetches,
+    stash: Stash,
     timers: Timers,
     connected: BTreeSet<ReplicaId>,
     refused: u64,
@@ -163,6 +166,7 @@ impl Replica {
             hints: BTreeMap::new(),
             streams: Streams::default(),
             fetches: Fetches::default(),
+            stash: Stash::default(),
             timers: Timers::default(),
             connected: BTreeSet::new(),
             refused: 0,
@@ -194,7 +198,9 @@ impl Replica {
             }
             Input::Tick => {}
         }
+        self.on_stashed(out);
         self.on_timers(out);
+        self.on_stashed(out);
         self.release(out);
     }
 
@@ -230,7 +236,7 @@ impl Replica {
                 self.on_client_decide(from, request, decision, applied, out);
             }
             ClientBody::Fetch(key) => self.on_client_fetch(from, request, key, out),
-            ClientBody::Dropped { id } => self.on_dropped(&id, out),
+            ClientBody::Dropped { id } => self.on_dropped(from, &id, out),
             ClientBody::Cancel { waiter } => self.sessions.cancel((from, waiter)),
             ClientBody::Inspect => {
                 let report = Box::new(self.report());
@@ -277,5 +283,6 @@ impl Replica {
 
     fn on_client_gone(&mut self, client: ClientRef) {
         self.sessions.disconnect(client);
+        self.stash.forget(Principal::Client(client));
     }
 }

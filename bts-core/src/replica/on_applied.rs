@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::on_fetch::Asked;
 use super::on_timer::Timer;
-use super::{Outgoing, Outputs, Replica};
+use super::{Outgoing, Outputs, Principal, Replica};
 use crate::content::{DecidedTake, HeldContent};
 use crate::ids::{EntryId, Lsn, OpId, ReplicaId, SpaceName};
 use crate::limits::APPLIED_BATCH_MAX;
@@ -19,6 +20,10 @@ const EXPECT_WITHIN: Span = Span::from_millis(50);
 /// after this span, and twice more, each time later.
 const POSITION_AFTER: Span = Span::from_millis(500);
 const POSITION_TIMES: u32 = 3;
+/// Between two full batches: no faster than a peer that missed all of it can ask for it.
+const TELL_MORE_AFTER: Span = Span::from_millis(10);
+/// How long after a fetch ended the streams that had to wait go on, so that several may end.
+const RESUME_AFTER: Span = Span::from_millis(10);
 /// Decisions heard of before they were applied here, per peer.
 const EARLY_MAX: usize = 64 * 1024;
 
@@ -45,6 +50,8 @@ pub(super) struct Streams {
     early: BTreeMap<EntryId, BTreeMap<ReplicaId, OpId>>,
     early_of: BTreeMap<ReplicaId, usize>,
     positions_left: u32,
+    /// Peers whose streams are heard no further until there is room for what they tell.
+    paused: BTreeSet<ReplicaId>,
 }
 
 impl Streams {
@@ -133,17 +140,44 @@ impl Replica {
         let next = self.streams.heard_next(from);
         if first > next {
             self.count("stream gap");
-            self.send_peer(from, PeerMessage::Resume { next }, out);
-        } else {
-            let end = first.saturating_add(items.len() as u64);
-            self.streams.heard.insert(from, end.max(next));
+            if !self.streams.paused.contains(&from) {
+                self.send_peer(from, PeerMessage::Resume { next }, out);
+            }
+            return;
         }
+        let mut heard = first;
         for (id, op) in items.into_iter().take(APPLIED_BATCH_MAX) {
-            self.hear_applied(from, &id, op);
+            if !self.hear_applied(from, &id, op) {
+                self.count("stream paused");
+                self.streams.paused.insert(from);
+                break;
+            }
+            heard = heard.saturating_add(1);
+        }
+        self.streams.heard.insert(from, heard.max(next));
+    }
+
+    /// There is room for another fetch.
+    pub(super) fn on_room(&mut self) {
+        if !self.streams.paused.is_empty() {
+            self.timers.arm(Timer::Tell, self.now + RESUME_AFTER);
         }
     }
 
-    fn hear_applied(&mut self, from: ReplicaId, id: &EntryId, op: OpId) {
+    /// Has the streams go on for whose news there is room again.
+    fn resume_paused(&mut self, out: &mut Outputs) {
+        for peer in self.streams.paused.clone() {
+            if self.has_room_for(peer) {
+                self.streams.paused.remove(&peer);
+                let next = self.streams.heard_next(peer);
+                self.send_peer(peer, PeerMessage::Resume { next }, out);
+            }
+        }
+    }
+
+    /// False if the decision is unknown here and there is no room to ask for it: it must be told
+    /// again, or it would be missed for good [G5].
+    fn hear_applied(&mut self, from: ReplicaId, id: &EntryId, op: OpId) -> bool {
         match self.store.decision(id).map(|decided| decided.op()) {
             Some(known) if known == op => {
                 if let Some(unstable) = self.streams.unstable.get_mut(id) {
@@ -152,12 +186,16 @@ impl Replica {
                 }
             }
             Some(_) => self.count("peer applied another decision"),
-            None if id.is_canonical() => {
+            None => {
+                let key = FetchKey::Decision(id.clone());
+                let by = Principal::Replica(from);
+                if self.want_later(key, by, EXPECT_WITHIN) == Asked::NoRoom {
+                    return false;
+                }
                 self.streams.note_early(from, id, op);
-                self.want_later(FetchKey::Decision(id.clone()), EXPECT_WITHIN);
             }
-            None => {}
         }
+        true
     }
 
     /// A peer misses a part of the own stream.
@@ -170,20 +208,17 @@ impl Replica {
     pub(super) fn on_peer_connected(&mut self, peer: ReplicaId, next: u64, out: &mut Outputs) {
         self.connected.insert(peer);
         self.on_resume(peer, next);
-        let open: Vec<_> = self
-            .store
-            .promised_entries()
-            .map(|(id, _)| id.clone())
-            .collect();
+        self.ask_anew(peer, out);
+        let open: Vec<_> = self.contests.keys().cloned().collect();
         for id in open {
             self.repeat_promise(&id, &[peer]);
             self.repeat_own(&id, &[peer]);
         }
-        let _ = out;
     }
 
     /// Tells connected peers the news.
-    pub(super) fn on_tell_timer(&mut self) {
+    pub(super) fn on_tell_timer(&mut self, out: &mut Outputs) {
+        self.resume_paused(out);
         let mut more = false;
         for peer in self.connected.clone() {
             let sent = self.streams.sent.get(&peer).copied().unwrap_or(0);
@@ -201,7 +236,7 @@ impl Replica {
             ));
         }
         if more {
-            self.timers.arm(Timer::Tell, self.now);
+            self.timers.arm(Timer::Tell, self.now + TELL_MORE_AFTER);
         }
         if self.streams.positions_left > 0 {
             self.timers.arm(Timer::Position, self.now + POSITION_AFTER);

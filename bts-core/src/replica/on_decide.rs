@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::on_fetch::Stashed;
 use super::on_timer::Timer;
 use super::record::Change;
+use super::stash::Stashed;
 use super::{Outgoing, Outputs, Principal, Replica};
 use crate::consensus::certificate::Certificate;
 use crate::content::{DecidedTake, Decision, Outcome};
 use crate::crypto::verified::ValidCertificate;
-use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId};
+use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId, TakeNumber};
 use crate::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, Removal, Reply, ReplyBody};
 use crate::time::Span;
 
@@ -39,18 +39,15 @@ impl Replica {
             Ok(outcome) => outcome,
             Err(forgery) => return self.blame_client(from, request, forgery, out),
         };
-        let settled_below = crate::ids::TakeNumber(0);
         let result = self.on_outcome(Principal::Client(from), outcome.clone(), out);
         match (result, outcome) {
             (Applied::Lacks(origin), _) => {
-                let body = ClientBody::Decide { decision, applied };
                 let again = ClientRequest {
                     request,
-                    settled_below,
-                    body,
+                    settled_below: TakeNumber(0),
+                    body: ClientBody::Decide { decision, applied },
                 };
-                self.stash(&origin, Stashed::Client(from, again));
-                self.want(FetchKey::Decision(origin), None, out);
+                self.stash_below(origin, Stashed::Client(from, again), out);
             }
             (Applied::Done, Outcome::Taken(decided)) if applied => {
                 let body = ReplyBody::Applied {
@@ -76,8 +73,8 @@ impl Replica {
         match self.verifier.decision(decision.clone()) {
             Ok(outcome) => {
                 if let Applied::Lacks(origin) = self.on_outcome(by, outcome, out) {
-                    self.stash(&origin, Stashed::Peer(from, PeerMessage::Decide(decision)));
-                    self.want(FetchKey::Decision(origin), Some(from), out);
+                    let message = PeerMessage::Decide(decision);
+                    self.stash_below(origin, Stashed::Peer(from, message), out);
                 }
             }
             Err(forgery) => self.blame(by, forgery, out),
@@ -117,6 +114,23 @@ impl Replica {
             Ok(_) => {}
             Err(forgery) => self.blame(by, forgery, out),
         }
+    }
+
+    /// Applies a verified end of an instance that came along with something else, or keeps it until
+    /// what it descends from has come [C6].
+    pub(super) fn decide_or_wait(&mut self, by: Principal, outcome: Outcome, out: &mut Outputs) {
+        let Applied::Lacks(origin) = self.on_outcome(by, outcome.clone(), out) else {
+            return;
+        };
+        let Outcome::Taken(decided) = outcome else {
+            return;
+        };
+        let decision = decided.to_wire();
+        let message = match by {
+            Principal::Replica(peer) => Stashed::Peer(peer, PeerMessage::Decide(decision)),
+            Principal::Client(client) => Stashed::Client(client, silent_decide(decision)),
+        };
+        self.stash_below(origin, message, out);
     }
 
     /// Applies a verified end of an instance, once.
@@ -182,9 +196,10 @@ impl Replica {
         });
         for put in decided.puts() {
             self.wake(&put, out);
-            self.unstash(&put.id, out);
+            self.stash.wake(&put.id);
         }
-        self.unstash(id, out);
+        self.stash.wake(id);
+        self.close_fetch(&FetchKey::Decision(id.clone()));
         Applied::Done
     }
 
@@ -206,7 +221,7 @@ impl Replica {
             .slot(id)
             .map_or_else(Vec::new, |slot| slot.contents.clone());
         contents.iter().for_each(|content| self.wake(content, out));
-        self.unstash(id, out);
+        self.stash.wake(id);
     }
 
     /// Ends the contest, and tells the clients in it but the one whom it is known from.
@@ -225,5 +240,17 @@ impl Replica {
                 ));
             }
         }
+    }
+}
+
+/// A decision that nobody asked to have answered.
+fn silent_decide(decision: Decision) -> ClientRequest {
+    ClientRequest {
+        request: RequestId(0),
+        settled_below: TakeNumber(0),
+        body: ClientBody::Decide {
+            decision,
+            applied: false,
+        },
     }
 }

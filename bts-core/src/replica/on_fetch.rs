@@ -1,74 +1,136 @@
-//! Asking for what is lacking, and giving what is held. Messages that
-//! cannot be judged without it are kept, a bounded number per sender, and handled when it comes.
+//! Asking for what is lacking, and giving what is held.
 
 use std::collections::BTreeMap;
 
 use super::on_timer::Timer;
+use super::stash::Stashed;
 use super::{Outgoing, Outputs, Principal, Replica};
-use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId};
-use crate::limits::{FETCHES_MAX, STASHED_PER_PEER_MAX};
-use crate::message::{ClientRequest, FetchKey, Given, PeerMessage, Removal, ReplyBody};
+use crate::crypto::hash::Digest;
+use crate::ids::{ClientRef, ContentHash, EntryId, Epoch, PublicKey, ReplicaId, RequestId};
+use crate::limits::FETCHES_PER_SENDER_MAX;
+use crate::message::{FetchKey, Given, PeerMessage, Removal, ReplyBody};
 use crate::time::{Span, Time};
 
 /// The first repetition of a fetch; each further one waits twice as long.
 const FETCH_AGAIN: Span = Span::from_millis(100);
-/// After so many repetitions the fetch is given up, until something asks for it again.
+/// After so many repetitions a fetch is given up until something asks for it again, or goes on at
+/// this pace.
 const FETCH_TRIES: u32 = 9;
-
-/// A message kept until what it lacks is there.
-#[derive(Clone, Debug)]
-pub(super) enum Stashed {
-    Peer(ReplicaId, PeerMessage),
-    Client(ClientRef, ClientRequest),
-}
-
-impl Stashed {
-    fn sender(&self) -> Principal {
-        match self {
-            Self::Peer(replica, _) => Principal::Replica(*replica),
-            Self::Client(client, _) => Principal::Client(*client),
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Fetch {
+    /// On whose account.
+    by: Principal,
     tries: u32,
     again_at: Time,
 }
 
-/// What is being asked for, and what waits for it.
+/// What is being asked for.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
     open: BTreeMap<FetchKey, Fetch>,
-    stashed: BTreeMap<EntryId, Vec<Stashed>>,
-    stashed_of: BTreeMap<Principal, usize>,
+    /// How many on account of each peer or client key: none of them can use up the room of others.
+    open_of: BTreeMap<PublicKey, usize>,
+}
+
+/// What became of the wish to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It is planned now.
+    New,
+    /// It was asked for already.
+    Before,
+    /// There is no room on this account.
+    NoRoom,
 }
 
 impl Replica {
-    /// Asks `from` at once, and all peers a while later.
-    pub(super) fn want(&mut self, key: FetchKey, from: Option<ReplicaId>, out: &mut Outputs) {
-        if !self.want_later(key.clone(), FETCH_AGAIN) {
+    /// Asks the peer who made it necessary at once, and all a while later.
+    pub(super) fn want(&mut self, key: FetchKey, by: Principal, out: &mut Outputs) {
+        if self.want_later(key.clone(), by, FETCH_AGAIN) != Asked::New {
             return;
         }
-        match from {
-            Some(peer) if peer != self.options.id => {
+        match by {
+            Principal::Replica(peer) if peer != self.options.id => {
                 self.send_peer(peer, PeerMessage::Fetch(key), out);
             }
-            _ => self.send_peers(&PeerMessage::Fetch(key), out),
+            Principal::Replica(_) | Principal::Client(_) => {
+                self.send_peers(&PeerMessage::Fetch(key), out);
+            }
         }
     }
 
-    /// Asks all peers after `delay`, should it still be lacking; true if it was not asked for yet.
-    pub(super) fn want_later(&mut self, key: FetchKey, delay: Span) -> bool {
-        let open = &mut self.fetches.open;
-        if open.len() >= FETCHES_MAX || open.contains_key(&key) {
-            return false;
+    /// Asks all peers after `delay`, should it still be lacking.
+    pub(super) fn want_later(&mut self, key: FetchKey, by: Principal, delay: Span) -> Asked {
+        if let Some(open) = self.fetches.open.get(&key) {
+            let is_for_a_client = matches!(open.by, Principal::Client(_));
+            if !is_for_a_client || matches!(by, Principal::Client(_)) {
+                return Asked::Before;
+            }
+            self.close_fetch(&key);
         }
+        let Some(account) = self.key_of(by) else {
+            return Asked::NoRoom;
+        };
+        let count = self.fetches.open_of.entry(account).or_default();
+        if *count >= FETCHES_PER_SENDER_MAX {
+            return Asked::NoRoom;
+        }
+        *count += 1;
         let again_at = self.now + delay;
-        open.insert(key.clone(), Fetch { tries: 0, again_at });
+        let fetch = Fetch {
+            by,
+            tries: 0,
+            again_at,
+        };
+        self.fetches.open.insert(key.clone(), fetch);
         self.timers.arm(Timer::Fetch(key), again_at);
-        true
+        Asked::New
+    }
+
+    /// Asks no more for this.
+    pub(super) fn close_fetch(&mut self, key: &FetchKey) {
+        let Some(fetch) = self.fetches.open.remove(key) else {
+            return;
+        };
+        let Some(account) = self.key_of(fetch.by) else {
+            return;
+        };
+        if let Some(count) = self.fetches.open_of.get_mut(&account) {
+            *count -= 1;
+            if *count == 0 {
+                self.fetches.open_of.remove(&account);
+            }
+        }
+        self.on_room();
+    }
+
+    /// Asks for the proof that this epoch has begun: that the one before it was released.
+    pub(super) fn want_epoch(
+        &mut self,
+        by: Principal,
+        id: &EntryId,
+        epoch: Epoch,
+        out: &mut Outputs,
+    ) {
+        if let Some(before) = epoch.0.checked_sub(1) {
+            self.want(FetchKey::Release(id.clone(), Epoch(before)), by, out);
+        }
+    }
+
+    /// True if more can be asked for on account of this peer.
+    pub(super) fn has_room_for(&self, peer: ReplicaId) -> bool {
+        let key = self.options.configuration.key_of(peer);
+        let open = key.and_then(|key| self.fetches.open_of.get(&key));
+        open.is_none_or(|count| *count < FETCHES_PER_SENDER_MAX)
+    }
+
+    /// Asks a peer that was out of reach for all that is lacking.
+    pub(super) fn ask_anew(&mut self, peer: ReplicaId, out: &mut Outputs) {
+        for key in self.fetches.open.keys() {
+            out.send
+                .push(Outgoing::Peer(peer, PeerMessage::Fetch(key.clone())));
+        }
     }
 
     /// A fetch is due again.
@@ -81,10 +143,13 @@ impl Replica {
             let at = fetch.again_at;
             return self.timers.arm(Timer::Fetch(key.clone()), at);
         }
-        fetch.tries += 1;
-        if done || fetch.tries > FETCH_TRIES {
-            self.fetches.open.remove(key);
-            return;
+        fetch.tries = (fetch.tries + 1).min(FETCH_TRIES);
+        // A peer that spoke of a decision does not do so again, so that is asked for until it
+        // comes [G5]. Whoever needs anything else repeats what made it necessary.
+        let by_peer = matches!(fetch.by, Principal::Replica(_));
+        let for_good = by_peer && matches!(key, FetchKey::Decision(_));
+        if done || (fetch.tries == FETCH_TRIES && !for_good) {
+            return self.close_fetch(key);
         }
         fetch.again_at = self.now + FETCH_AGAIN.doubled(fetch.tries);
         let at = fetch.again_at;
@@ -134,8 +199,11 @@ impl Replica {
         let by = Principal::Replica(from);
         match given {
             Given::Content(id, content) => {
-                let asked = |key: &FetchKey| matches!(key, FetchKey::Content(of, _) if *of == id);
-                if self.fetches.open.keys().any(asked) {
+                let least = FetchKey::Content(id.clone(), ContentHash(Digest([0; 32])));
+                let asked = self.fetches.open.range(least..).next();
+                if asked
+                    .is_some_and(|(key, _)| matches!(key, FetchKey::Content(of, _) if *of == id))
+                {
                     self.take_in(by, content, &id, out);
                 }
             }
@@ -145,35 +213,23 @@ impl Replica {
     }
 
     /// A client says that an entry reported here is gone [G5].
-    pub(super) fn on_dropped(&mut self, id: &EntryId, out: &mut Outputs) {
+    pub(super) fn on_dropped(&mut self, from: ClientRef, id: &EntryId, out: &mut Outputs) {
         if self.store.slot(id).is_some() {
-            self.want(FetchKey::Decision(id.clone()), None, out);
+            let key = FetchKey::Decision(id.clone());
+            self.want(key, Principal::Client(from), out);
         }
     }
 
-    /// Keeps a message until the entry `id` arrives or is removed.
-    pub(super) fn stash(&mut self, id: &EntryId, message: Stashed) {
-        let kept = self.fetches.stashed_of.entry(message.sender()).or_default();
-        if *kept < STASHED_PER_PEER_MAX {
-            *kept += 1;
-            self.fetches
-                .stashed
-                .entry(id.clone())
-                .or_default()
-                .push(message);
-        }
+    /// Keeps a message about a put until its origin was applied, and asks for how it was [C6].
+    pub(super) fn stash_below(&mut self, origin: EntryId, message: Stashed, out: &mut Outputs) {
+        let by = message.sender();
+        self.stash.keep(&origin, message);
+        self.want(FetchKey::Decision(origin), by, out);
     }
 
-    /// Handles what waited for this entry.
-    pub(super) fn unstash(&mut self, id: &EntryId, out: &mut Outputs) {
-        for message in self.fetches.stashed.remove(id).unwrap_or_default() {
-            let sender = message.sender();
-            if let Some(kept) = self.fetches.stashed_of.get_mut(&sender) {
-                *kept -= 1;
-                if *kept == 0 {
-                    self.fetches.stashed_of.remove(&sender);
-                }
-            }
+    /// Handles what waited for entries that came or ended.
+    pub(super) fn on_stashed(&mut self, out: &mut Outputs) {
+        while let Some(message) = self.stash.next() {
             match message {
                 Stashed::Peer(from, message) => self.on_peer(from, message, out),
                 Stashed::Client(from, message) => self.on_client(from, message, out),

@@ -12,7 +12,7 @@ use crate::ids::{ClientRef, ReplicaId, RequestId};
 use crate::message::{FetchKey, LockRequest, PeerMessage, ReplyBody};
 use crate::misbehavior::Forgery;
 
-use super::on_fetch::Stashed;
+use super::stash::Stashed;
 
 /// What became of a lock.
 enum Locked {
@@ -80,8 +80,9 @@ impl Replica {
             Locked::Refused => self.repeat_promise(&id, &[from]),
             Locked::Lacking => {
                 let lacks = FetchKey::Content(id.clone(), hash);
-                self.stash(&id, Stashed::Peer(from, PeerMessage::Lock(lock)));
-                self.want(lacks, Some(from), out);
+                self.stash
+                    .keep(&id, Stashed::Peer(from, PeerMessage::Lock(lock)));
+                self.want(lacks, by, out);
             }
         }
     }
@@ -126,7 +127,7 @@ impl Replica {
                 take: Some(take.signed().clone()),
             };
             if let Ok(outcome) = self.verifier.decision(decision) {
-                self.on_outcome(by, outcome, out);
+                self.decide_or_wait(by, outcome, out);
             }
             return Locked::Over;
         }

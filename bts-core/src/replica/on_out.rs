@@ -1,6 +1,8 @@
 //! Entries come in: by their writer's `out`, by a reader's write-back, relayed by a peer, fetched,
 //! or along with a Take (PROTOCOL section 4, out and rdp rule 3). To hold is to have inserted [G9g].
 
+use std::sync::Arc;
+
 use super::record::Change;
 use super::{Outputs, Principal, Replica};
 use crate::content::{Content, EntryPayload, HeldContent, Outcome, Source};
@@ -97,7 +99,7 @@ impl Replica {
         };
         match &held.source {
             Source::Put(decided) => {
-                self.on_outcome(by, Outcome::Taken(decided.clone()), out);
+                self.decide_or_wait(by, Outcome::Taken(Arc::clone(decided)), out);
                 self.store.is_removed(decided.id())
             }
             Source::Entry(entry) if self.may_insert(entry) => {
@@ -145,7 +147,7 @@ impl Replica {
         }
         self.log(Change::Entry(content.clone()), out);
         self.wake(&content, out);
-        self.unstash(&content.id, out);
+        self.stash.wake(&content.id);
     }
 
     fn may_insert(&self, entry: &Verified<EntryPayload>) -> bool {

@@ -1,7 +1,7 @@
 //! A peer entered a ballot (PROTOCOL section 5 rule 1).
 
 use super::answer::Standing;
-use super::on_fetch::Stashed;
+use super::stash::Stashed;
 use super::{Outputs, Principal, Replica};
 use crate::consensus::certificate::Certificate;
 use crate::content::TakePayload;
@@ -34,7 +34,7 @@ impl Replica {
             Standing::Current => {}
             Standing::Removed | Standing::Over => return self.tell_over(from, &id),
             Standing::Ahead => {
-                return self.want(FetchKey::Release(id, epoch), Some(from), out);
+                return self.want_epoch(by, &id, epoch, out);
             }
         }
         let verified = self.takes_of(by, &id, epoch, &takes, TAKES_PER_INSTANCE_MAX + 1, out);
@@ -48,7 +48,7 @@ impl Replica {
         if lacking.is_empty() {
             return;
         }
-        self.stash(
+        self.stash.keep(
             &id,
             Stashed::Peer(
                 from,
@@ -59,9 +59,7 @@ impl Replica {
                 },
             ),
         );
-        lacking
-            .into_iter()
-            .for_each(|key| self.want(key, Some(from), out));
+        lacking.into_iter().for_each(|key| self.want(key, by, out));
     }
 
     /// The Takes of this instance among those that came with a message; others count as absent.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::answer::Standing;
-use super::on_fetch::Stashed;
 use super::outputs::VoteTo;
 use super::record::Change;
+use super::stash::Stashed;
 use super::{Outputs, Principal, Replica};
 use crate::consensus::ballot::owner;
 use crate::consensus::certificate::{SealedVote, Statement, Value, VoteKind};
@@ -43,7 +43,7 @@ impl Replica {
             Standing::Current => {}
             Standing::Removed | Standing::Over => return self.tell_over(from, id),
             Standing::Ahead => {
-                return self.want(FetchKey::Release(id.clone(), epoch), Some(from), out);
+                return self.want_epoch(by, id, epoch, out);
             }
         }
         if ballot < self.store.promised(id) {
@@ -57,12 +57,11 @@ impl Replica {
             Err(Unjustified::Lacks(hashes)) => {
                 let key = |hash| FetchKey::Content(id.clone(), hash);
                 let keys: Vec<_> = hashes.into_iter().map(key).collect();
-                self.stash(
+                self.stash.keep(
                     id,
                     Stashed::Peer(from, PeerMessage::Propose(proposal.clone())),
                 );
-                keys.into_iter()
-                    .for_each(|key| self.want(key, Some(from), out));
+                keys.into_iter().for_each(|key| self.want(key, by, out));
             }
             Err(Unjustified::Forged(forgery)) => self.blame(by, forgery, out),
         }

@@ -83,7 +83,7 @@ impl Replica {
                 Timer::Fetch(key) => self.on_fetch_timer(&key, out),
                 Timer::Hint(id) => self.on_hint_timer(&id, out),
                 Timer::Position => self.on_position_timer(),
-                Timer::Tell => self.on_tell_timer(),
+                Timer::Tell => self.on_tell_timer(out),
             }
         }
     }

@@ -223,15 +223,6 @@ impl Store {
             .filter(|(_, len)| *len > 0)
     }
 
-    /// Entries with an unfinished instance, for repetitions on a new connection.
-    pub(super) fn promised_entries(&self) -> impl Iterator<Item = (&EntryId, &BoundTo)> {
-        let bound = |(id, slot)| Some((id, Slot::bound_of(slot)?));
-        self.slots
-            .iter()
-            .filter_map(bound)
-            .filter(|(_, bound)| bound.promise.is_some())
-    }
-
     fn slot_mut(&mut self, id: &EntryId) -> &mut Slot {
         let new = || Slot {
             ring: ring_of(id),
@@ -317,12 +308,6 @@ impl Store {
                 .map_or_else(|| ring_of(id), |slot| slot.ring),
             hash,
         )
-    }
-}
-
-impl Slot {
-    fn bound_of(&self) -> Option<&BoundTo> {
-        self.bound.as_deref()
     }
 }
 

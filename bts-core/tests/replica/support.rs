@@ -1,0 +1,561 @@
+//! Replicas driven by hand: real ones beside faulty ones whose keys the tests hold, a synchronous
+//! message pump, and a clock that moves from deadline to deadline.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bts_core::codec;
+use bts_core::configuration::{Configuration, Policy};
+use bts_core::consensus::ballot;
+use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
+use bts_core::consensus::promise::PromisePayload;
+use bts_core::content::{Content, Decision, EntryPayload, Put, TakePayload};
+use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
+use bts_core::crypto::verified::Verifier;
+use bts_core::ids::{
+    Ballot, ClientRef, ClusterId, ContentHash, EntryId, Epoch, Incarnation, Lsn, OpId, PublicKey,
+    ReplicaId, RequestId, Seq, Session, SpaceName, TakeNumber,
+};
+use bts_core::message::{
+    ClientBody, ClientRequest, PeerMessage, Proposal, ReadMode, ReadRequest, ReplyBody, Status,
+    TakeRequest,
+};
+use bts_core::replica::{Event, Input, Limits, Options, Outgoing, Outputs, Replica};
+use bts_core::template::{Pattern, Template};
+use bts_core::time::{Span, Time};
+use bts_core::tuple::Tuple;
+use ed25519_dalek::SigningKey;
+
+/// Δ of all replicas.
+pub(crate) const WINDOW: Span = Span::from_millis(1000);
+/// How long a reservation lasts.
+pub(crate) const RESERVATION: Span = Span::from_millis(200);
+
+/// A cluster of which some members are real replicas and the others are the test's to play.
+pub(crate) struct World {
+    pub(crate) configuration: Arc<Configuration>,
+    pub(crate) verifier: Verifier,
+    pub(crate) signers: Vec<Signer>,
+    pub(crate) now: Time,
+    /// What clients were sent, in order.
+    pub(crate) replies: Vec<(u16, ClientRef, RequestId, ReplyBody)>,
+    /// What replicas sent each other, in order.
+    pub(crate) wire: Vec<(u16, u16, PeerMessage)>,
+    /// What replicas told people.
+    pub(crate) events: Vec<(u16, Event)>,
+    /// Records logged, by replica.
+    pub(crate) logged: Vec<u64>,
+    /// Replicas whose disk is slow: nothing of theirs is synced until told.
+    pub(crate) slow: BTreeSet<u16>,
+    /// One-way links that lose everything.
+    pub(crate) cut: BTreeSet<(u16, u16)>,
+    replicas: Vec<Option<Replica>>,
+    queue: VecDeque<(u16, u16, PeerMessage)>,
+    next_request: u64,
+}
+
+/// What a world is made of.
+pub(crate) struct Plan {
+    pub(crate) n: u16,
+    pub(crate) faults: usize,
+    pub(crate) real: Vec<u16>,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            n: 4,
+            faults: 1,
+            real: vec![0, 1, 2, 3],
+            policy: Policy::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl World {
+    /// Four correct replicas.
+    pub(crate) fn of_four() -> Self {
+        Self::new(Plan::default())
+    }
+
+    /// Of four replicas these are correct.
+    pub(crate) fn with_real(real: &[u16]) -> Self {
+        Self::new(Plan {
+            real: real.to_vec(),
+            ..Plan::default()
+        })
+    }
+
+    pub(crate) fn new(plan: Plan) -> Self {
+        let keys: Vec<_> = (0..plan.n).map(|i| key(1 + i as u8)).collect();
+        let public = keys
+            .iter()
+            .map(|key| PublicKey(key.verifying_key().to_bytes()));
+        let configuration = Configuration::new(
+            ClusterId([9; 32]),
+            1,
+            public.collect(),
+            plan.faults,
+            plan.policy,
+        );
+        let configuration = Arc::new(configuration.expect("a legal cluster"));
+        let context = *configuration.signing_context();
+        let options = |i: u16| Options {
+            id: ReplicaId(i),
+            configuration: Arc::clone(&configuration),
+            key: keys[usize::from(i)].clone(),
+            incarnation: Incarnation(u64::from(i)),
+            window: WINDOW,
+            reservation: RESERVATION,
+            limits: plan.limits.clone(),
+        };
+        let replicas =
+            (0..plan.n).map(|i| plan.real.contains(&i).then(|| Replica::new(options(i))));
+        let mut world = Self {
+            replicas: replicas.collect(),
+            verifier: Verifier::new(Arc::clone(&configuration)),
+            signers: keys.into_iter().map(|k| Signer::new(k, context)).collect(),
+            configuration,
+            now: Time::from_micros(1),
+            replies: Vec::new(),
+            wire: Vec::new(),
+            events: Vec::new(),
+            logged: vec![0; usize::from(plan.n)],
+            slow: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            queue: VecDeque::new(),
+            next_request: 0,
+        };
+        for (one, other) in (0..plan.n).flat_map(|i| (0..plan.n).map(move |j| (i, j))) {
+            if one != other && world.replicas[usize::from(one)].is_some() {
+                world.step(one, Input::PeerConnected(ReplicaId(other), 0));
+            }
+        }
+        world.pump();
+        world
+    }
+
+    pub(crate) fn replica(&mut self, i: u16) -> &mut Replica {
+        self.replicas[usize::from(i)]
+            .as_mut()
+            .expect("a real replica")
+    }
+
+    pub(crate) fn real(&self) -> Vec<u16> {
+        let real = (0..).zip(&self.replicas).filter(|(_, r)| r.is_some());
+        real.map(|(i, _)| i).collect()
+    }
+
+    /// Hands one input to a replica. What it logs is durable at once unless its disk is slow.
+    pub(crate) fn step(&mut self, i: u16, input: Input) {
+        let now = self.now;
+        let Some(replica) = self.replicas[usize::from(i)].as_mut() else {
+            return;
+        };
+        let mut out = Outputs::default();
+        replica.handle(now, input, &mut out);
+        self.gather(i, out);
+        if !self.slow.contains(&i) {
+            self.sync(i);
+        }
+    }
+
+    /// Makes durable what a replica logged.
+    pub(crate) fn sync(&mut self, i: u16) {
+        let (now, lsn) = (self.now, Lsn(self.logged[usize::from(i)]));
+        let mut out = Outputs::default();
+        self.replica(i).handle(now, Input::Synced(lsn), &mut out);
+        self.gather(i, out);
+        if Lsn(self.logged[usize::from(i)]) > lsn && !self.slow.contains(&i) {
+            self.sync(i);
+        }
+    }
+
+    fn gather(&mut self, i: u16, out: Outputs) {
+        self.logged[usize::from(i)] += out.records.len() as u64;
+        self.events.extend(out.events.into_iter().map(|e| (i, e)));
+        for outgoing in out.send {
+            match outgoing {
+                Outgoing::Client(client, reply) => {
+                    self.replies.push((i, client, reply.request, reply.body));
+                }
+                Outgoing::Peer(to, message) => {
+                    assert_ne!(to.0, i, "a message to itself: {message:?}");
+                    self.wire.push((i, to.0, message.clone()));
+                    self.queue.push_back((i, to.0, message));
+                }
+            }
+        }
+    }
+
+    /// Delivers what replicas sent each other until nothing is left.
+    pub(crate) fn pump(&mut self) {
+        let mut steps = 0;
+        while let Some((from, to, message)) = self.queue.pop_front() {
+            steps += 1;
+            assert!(steps < 1_000_000, "replicas talk for ever");
+            if !self.cut.contains(&(from, to)) {
+                self.step(to, Input::Peer(ReplicaId(from), message));
+            }
+        }
+    }
+
+    /// A message of a replica that the test plays.
+    pub(crate) fn peer(&mut self, from: u16, to: u16, message: PeerMessage) {
+        self.step(to, Input::Peer(ReplicaId(from), message));
+        self.pump();
+    }
+
+    /// Lets time pass, deadline by deadline.
+    pub(crate) fn pass(&mut self, span: Span) {
+        let end = self.now + span;
+        for _ in 0..1_000_000 {
+            let due = |replica: &Replica| replica.deadline().map(|(at, _)| at);
+            let next = self.replicas.iter().flatten().filter_map(due).min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            for i in self.real() {
+                self.step(i, Input::Tick);
+            }
+            self.pump();
+        }
+        panic!("time stands still");
+    }
+
+    /// Separates a replica from all others, or joins it again.
+    pub(crate) fn isolate(&mut self, i: u16) {
+        let others = (0..self.signers.len() as u16).filter(|j| *j != i);
+        self.cut.extend(others.flat_map(|j| [(i, j), (j, i)]));
+    }
+
+    /// Heals all links and connects everybody anew.
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+        let real = self.real();
+        for (one, other) in real.iter().flat_map(|i| real.iter().map(move |j| (*i, *j))) {
+            if one != other {
+                let next = self.replica(other).stream_next(ReplicaId(one));
+                self.step(one, Input::PeerConnected(ReplicaId(other), next));
+            }
+        }
+        self.pump();
+    }
+
+    /// A client that is connected to every real replica.
+    pub(crate) fn client(&mut self, seed: u8) -> Client {
+        let signer = Signer::new(key(100 + seed), *self.configuration.signing_context());
+        let at = ClientRef {
+            key: signer.public(),
+            session: Session(u64::from(seed)),
+        };
+        for i in self.real() {
+            self.step(i, Input::ClientConnected(at));
+        }
+        Client { signer, at }
+    }
+
+    /// Sends a request to one replica without delivering what follows from it.
+    pub(crate) fn send(&mut self, client: &Client, to: u16, body: ClientBody) -> RequestId {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.send_as(client, to, request, body);
+        request
+    }
+
+    /// The same with a request number of the test's choice.
+    pub(crate) fn send_as(
+        &mut self,
+        client: &Client,
+        to: u16,
+        request: RequestId,
+        body: ClientBody,
+    ) {
+        let message = ClientRequest {
+            request,
+            settled_below: TakeNumber(0),
+            body,
+        };
+        self.step(to, Input::Client(client.at, message));
+    }
+
+    /// Sends a request to one replica, delivers what follows, and gives the answer.
+    pub(crate) fn ask(&mut self, client: &Client, to: u16, body: ClientBody) -> Option<ReplyBody> {
+        let request = self.send(client, to, body);
+        self.pump();
+        self.answer(to, client, request)
+    }
+
+    /// The last answer of a replica to a request.
+    pub(crate) fn answer(
+        &self,
+        from: u16,
+        client: &Client,
+        request: RequestId,
+    ) -> Option<ReplyBody> {
+        let mine = |(i, to, r, _): &&(u16, ClientRef, RequestId, ReplyBody)| {
+            (*i, *to, *r) == (from, client.at, request)
+        };
+        self.replies
+            .iter()
+            .rev()
+            .find(mine)
+            .map(|(_, _, _, body)| body.clone())
+    }
+
+    /// Asks all real replicas.
+    pub(crate) fn ask_all(&mut self, client: &Client, body: &ClientBody) -> Vec<Option<ReplyBody>> {
+        let real = self.real().into_iter();
+        real.map(|i| self.ask(client, i, body.clone())).collect()
+    }
+
+    /// Writes an entry at these replicas.
+    pub(crate) fn out(&mut self, client: &Client, seq: u64, tuple: Tuple, at: &[u16]) -> Target {
+        let entry = client.entry(seq, tuple);
+        for i in at {
+            let body = ClientBody::Out {
+                entry: entry.clone(),
+            };
+            assert_eq!(self.ask(client, *i, body), Some(ReplyBody::Ack));
+        }
+        self.target(entry)
+    }
+
+    /// What has to be known of an entry to take it.
+    pub(crate) fn target(&self, entry: SignedBytes) -> Target {
+        let verified = self.verifier.entry(entry.clone()).expect("a good entry");
+        Target {
+            id: verified.id.clone(),
+            hash: ContentHash(verified.leaf()),
+            content: Content::Signed(entry),
+        }
+    }
+
+    /// The op of a Take.
+    pub(crate) fn op(&self, take: &SignedBytes) -> OpId {
+        self.verifier.take(take.clone()).expect("a good Take").op()
+    }
+
+    /// The status of an entry at a replica, asked for by sending a Take as evidence.
+    pub(crate) fn status(&mut self, client: &Client, at: u16, target: &Target) -> Option<Status> {
+        let Content::Signed(entry) = target.content.clone() else {
+            panic!("a written entry");
+        };
+        match self.ask(client, at, ClientBody::WriteBack { entry }) {
+            Some(ReplyBody::Status { status, .. }) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// True if the replica reports the entry as removed.
+    pub(crate) fn is_removed(&mut self, client: &Client, at: u16, id: &EntryId) -> bool {
+        let key = bts_core::message::FetchKey::Decision(id.clone());
+        let answer = self.ask(client, at, ClientBody::Fetch(key));
+        matches!(answer, Some(ReplyBody::Removed { .. }))
+    }
+
+    pub(crate) fn vote(&self, by: u16, kind: VoteKind, statement: &Statement) -> SealedVote {
+        SealedVote::new(
+            &self.signers[usize::from(by)],
+            ReplicaId(by),
+            kind,
+            statement,
+        )
+    }
+
+    pub(crate) fn certificate(
+        &self,
+        kind: VoteKind,
+        statement: &Statement,
+        by: &[u16],
+    ) -> Certificate {
+        let votes = by.iter().map(|i| self.vote(*i, kind, statement));
+        Certificate {
+            kind,
+            payload: codec::encode(statement),
+            votes: votes.map(|vote| (vote.replica, vote.seal)).collect(),
+        }
+    }
+
+    /// A decision by `q` commit votes in ballot 1, as if it had been reached elsewhere.
+    pub(crate) fn decision(&self, take: &SignedBytes) -> Decision {
+        let verified = self.verifier.take(take.clone()).expect("a good Take");
+        let value = Value::Take(verified.op());
+        let statement = statement(&verified.id, verified.epoch.0, 1, value);
+        Decision {
+            certificate: self.certificate(VoteKind::Commit, &statement, &[1, 2, 3]),
+            take: Some(take.clone()),
+        }
+    }
+
+    /// The certificate that an epoch was released.
+    pub(crate) fn release(&self, id: &EntryId, epoch: u8) -> Certificate {
+        let statement = statement(id, epoch, 1, Value::Release);
+        self.certificate(VoteKind::Commit, &statement, &[1, 2, 3])
+    }
+
+    pub(crate) fn promise(&self, by: u16, promise: &PromisePayload) -> SignedBytes {
+        self.signers[usize::from(by)].sign(Kind::Promise, codec::encode(promise))
+    }
+
+    /// How often a replica counted this.
+    pub(crate) fn count(&mut self, client: &Client, at: u16, what: &str) -> u64 {
+        match self.ask(client, at, ClientBody::Inspect) {
+            Some(ReplyBody::Report(report)) => {
+                let counter = report.counters.iter().find(|(name, _)| name == what);
+                counter.map_or(0, |(_, count)| *count)
+            }
+            other => panic!("no report: {other:?}"),
+        }
+    }
+}
+
+/// An entry that can be taken.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) id: EntryId,
+    pub(crate) hash: ContentHash,
+    pub(crate) content: Content,
+}
+
+/// A client, and whatever it can sign.
+pub(crate) struct Client {
+    pub(crate) signer: Signer,
+    pub(crate) at: ClientRef,
+}
+
+impl Client {
+    pub(crate) fn entry(&self, seq: u64, tuple: Tuple) -> SignedBytes {
+        self.entry_in("jobs", seq, tuple)
+    }
+
+    pub(crate) fn entry_in(&self, space: &str, seq: u64, tuple: Tuple) -> SignedBytes {
+        let space = SpaceName::new(space).expect("a good name");
+        let payload = EntryPayload {
+            id: EntryId::written(space, self.at.key, self.at.session, Seq(seq)),
+            tuple,
+            expiry: None,
+            access: None,
+        };
+        self.signer.sign(Kind::Entry, codec::encode(&payload))
+    }
+
+    pub(crate) fn take(&self, target: &Target, epoch: u8, number: u64) -> SignedBytes {
+        self.take_and_put(target, epoch, number, &[])
+    }
+
+    pub(crate) fn take_and_put(
+        &self,
+        target: &Target,
+        epoch: u8,
+        number: u64,
+        puts: &[Tuple],
+    ) -> SignedBytes {
+        let payload = TakePayload {
+            client: self.at.key,
+            session: self.at.session,
+            number: TakeNumber(number),
+            id: target.id.clone(),
+            content: target.hash,
+            epoch: Epoch(epoch),
+            puts: puts.iter().cloned().map(Put::from).collect(),
+        };
+        self.signer.sign(Kind::Take, codec::encode(&payload))
+    }
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+/// `("task", number)`.
+pub(crate) fn task(number: u64) -> Tuple {
+    Tuple(vec!["task".into(), number.into()])
+}
+
+/// Matches every pair whose first field is this.
+pub(crate) fn any(kind: &str) -> Template {
+    Template(vec![Pattern::Exact(kind.into()), Pattern::Any])
+}
+
+pub(crate) fn read(template: Template, mode: ReadMode) -> ClientBody {
+    ClientBody::Read(ReadRequest {
+        space: SpaceName::new("jobs").expect("a good name"),
+        template,
+        mode,
+        start: 0,
+        candidates: 16,
+        full: ReplicaId(0),
+    })
+}
+
+/// A request for a vote that brings nothing along.
+pub(crate) fn bare(take: &SignedBytes) -> TakeRequest {
+    TakeRequest {
+        take: take.clone(),
+        content: None,
+        released: None,
+    }
+}
+
+pub(crate) fn statement(id: &EntryId, epoch: u8, ballot: u32, value: Value) -> Statement {
+    Statement {
+        id: id.clone(),
+        epoch: Epoch(epoch),
+        ballot: Ballot(ballot),
+        value,
+    }
+}
+
+/// A promise of a replica without first vote and lock.
+pub(crate) fn promise_of(id: &EntryId, epoch: u8, ballot: u32, takes: &[OpId]) -> PromisePayload {
+    PromisePayload {
+        id: id.clone(),
+        epoch: Epoch(epoch),
+        ballot: Ballot(ballot),
+        first: None,
+        lock: None,
+        takes: takes.to_vec(),
+    }
+}
+
+/// An entry, stored at these replicas, whose ballot 1 of epoch 0 belongs to `owner`.
+pub(crate) fn owned_by(world: &mut World, client: &Client, owner: u16, at: &[u16]) -> Target {
+    let size = world.configuration.size();
+    let owned = |seq: &u64| {
+        let space = SpaceName::new("jobs").expect("a good name");
+        let id = EntryId::written(space, client.at.key, client.at.session, Seq(*seq));
+        ballot::owner(size, &id, Epoch(0), Ballot(1)) == ReplicaId(owner)
+    };
+    let seq = (1000..).find(owned).expect("every replica owns some");
+    world.out(client, seq, task(seq), at)
+}
+
+/// A justified proposal of this Take, in a ballot in which nobody is bound to anything.
+pub(crate) fn proposal(
+    world: &World,
+    id: &EntryId,
+    epoch: u8,
+    ballot: u32,
+    take: &SignedBytes,
+    by: &[u16],
+) -> Proposal {
+    let op = world.op(take);
+    let promises = by
+        .iter()
+        .map(|i| world.promise(*i, &promise_of(id, epoch, ballot, &[op])));
+    Proposal {
+        id: id.clone(),
+        epoch: Epoch(epoch),
+        ballot: Ballot(ballot),
+        value: Value::Take(op),
+        promises: promises.collect(),
+        takes: vec![take.clone()],
+        released: None,
+    }
+}
