@@ -61,8 +61,9 @@ impl Connection {
                 },
                 Err(state) => state,
             };
-            tracing::info!(replica = %self.replica, address = self.member.address, "{state}");
-            self.board.set(self.replica, state);
+            if self.board.set(self.replica, state.clone()) {
+                tracing::info!(replica = %self.replica, address = self.member.address, "{state}");
+            }
             if self
                 .events
                 .send(Event::Disconnected(self.replica))

@@ -53,6 +53,8 @@ pub(crate) struct Driver {
     inspections: BTreeSet<Handle>,
     welcomed: Vec<(Time, Welcomed)>,
     closing: Option<(Time, Vec<oneshot::Sender<()>>)>,
+    /// Operations of our own, and the handle of the next.
+    own: BTreeSet<Handle>,
     next_own: u64,
 }
 
@@ -70,6 +72,7 @@ impl Driver {
             inspections: BTreeSet::new(),
             welcomed: Vec::new(),
             closing: None,
+            own: BTreeSet::new(),
             next_own: u64::MAX,
         }
     }
@@ -125,6 +128,8 @@ impl Driver {
         match command {
             Command::Invoke(invocation) => self.invoke(invocation),
             Command::Cancel(handle) => {
+                // It may have ended in the meantime; then it is too late to cancel it.
+                self.deliver();
                 self.forget(handle);
                 self.input(Input::Cancel(handle));
             }
@@ -250,6 +255,7 @@ impl Driver {
         let put = Put::from(tuple);
         let handle = Handle(self.next_own);
         self.next_own -= 1;
+        self.own.insert(handle);
         self.input(Input::Invoke(handle, Op::Out { space, put }));
     }
 
@@ -258,14 +264,20 @@ impl Driver {
         self.machine.handle(now, input, &mut self.outputs);
     }
 
-    /// Does what the machine wants done.
-    fn flush(&mut self) {
+    /// Tells callers how their operations ended.
+    fn deliver(&mut self) {
         // A tuple that nobody waits for goes back, which makes new outputs.
         while !self.outputs.done.is_empty() {
             for (handle, outcome) in std::mem::take(&mut self.outputs.done) {
+                self.own.remove(&handle);
                 self.answer(handle, Ended::Outcome(outcome));
             }
         }
+    }
+
+    /// Does what the machine wants done.
+    fn flush(&mut self) {
+        self.deliver();
         for (replica, request) in self.outputs.send.drain(..) {
             let Some(writer) = self.writers.get(&replica) else {
                 continue;
@@ -330,9 +342,9 @@ impl Driver {
     }
 
     fn is_over(&self) -> bool {
-        let is_late = |at: Time| at <= self.now();
+        let is_idle = || self.own.is_empty() && self.machine.is_idle();
         let closing = self.closing.as_ref();
-        closing.is_some_and(|(until, _)| self.machine.is_idle() || is_late(*until))
+        closing.is_some_and(|(until, _)| is_idle() || *until <= self.now())
     }
 
     /// Lets what is queued reach the replicas: each ends its side when it has seen our end.

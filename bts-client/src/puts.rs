@@ -73,15 +73,26 @@ impl SwapFailure {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
-    /// Fails, or panics, as the function did.
+    /// Fails, or panics, as the function did when it declined.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let failure = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match failure {
+        match self.taken() {
             None => Ok(()),
             Some(Failure::Unreadable(tuple, source)) => Err(Error::Unreadable { tuple, source }),
             Some(Failure::NotATuple(error)) => Err(error.into()),
             Some(Failure::Panicked(panic)) => resume_unwind(panic),
         }
+    }
+
+    /// Panics if the function did. The tuple that it could not use is of no interest if the swap
+    /// did not end with it.
+    pub(crate) fn check_panic(&self) {
+        if let Some(Failure::Panicked(panic)) = self.taken() {
+            resume_unwind(panic);
+        }
+    }
+
+    fn taken(&self) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

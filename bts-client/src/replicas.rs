@@ -83,14 +83,17 @@ impl Board {
         }
     }
 
-    pub(crate) fn set(&self, replica: ReplicaId, state: LinkState) {
-        if let Some(link) = self.lock().get_mut(usize::from(replica.0)) {
-            link.refusals = match state.is_refusal() {
-                true => link.refusals.saturating_add(1),
-                false => 0,
-            };
-            link.state = state;
-        }
+    /// True if this is news.
+    pub(crate) fn set(&self, replica: ReplicaId, state: LinkState) -> bool {
+        let mut links = self.lock();
+        let Some(link) = links.get_mut(usize::from(replica.0)) else {
+            return false;
+        };
+        link.refusals = match state.is_refusal() {
+            true => link.refusals.saturating_add(1),
+            false => 0,
+        };
+        std::mem::replace(&mut link.state, state.clone()) != state
     }
 
     pub(crate) fn states(&self) -> Vec<LinkState> {

@@ -286,8 +286,9 @@ impl Space {
             with: Some(with),
         };
         let ended = self.run(op).await;
-        if let Ended::Outcome(Outcome::Declined(_)) = ended {
-            failure.check()?;
+        match &ended {
+            Ended::Outcome(Outcome::Declined(_)) => failure.check()?,
+            _ => failure.check_panic(),
         }
         match ended {
             Ended::Outcome(Outcome::Swapped { taken, .. }) => {
