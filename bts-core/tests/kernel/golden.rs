@@ -171,3 +171,22 @@ fn wire_golden_vectors_are_all_used() {
         assert!(is_hash || names.contains(&name), "{name}");
     }
 }
+
+/// The document explains every vector, and its worked example is one of them.
+#[test]
+fn wire_document_names_every_vector() {
+    let document = include_str!("../../../docs/wire.md");
+    for line in GOLDEN
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    {
+        let name = line.split(' ').next().expect("a line has a first word");
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/wire.md lacks {name}"
+        );
+    }
+    let example = golden("request.cancel").expect("the worked example");
+    let spaced: Vec<_> = example.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(document.contains(&format!("`{}`", spaced.join(" "))));
+}

@@ -220,6 +220,46 @@ impl Samples {
     }
 
     pub(crate) fn requests(&self) -> Vec<Named<ClientRequest>> {
+        let bodies = self.questions().into_iter().chain(self.deeds());
+        let request = |(name, body)| {
+            let (request, settled_below) = (RequestId(1000), TakeNumber(4));
+            let request = ClientRequest {
+                request,
+                settled_below,
+                body,
+            };
+            (name, request)
+        };
+        bodies.map(request).collect()
+    }
+
+    fn questions(&self) -> Vec<Named<ClientBody>> {
+        let [content, _, decision, release] = self.fetch_keys();
+        let still_empty = ClientBody::StillEmpty {
+            watch: WatchId(7),
+            nonce: 8,
+            stable: vec![self.take.op()],
+        };
+        let list = ClientBody::List {
+            space: self.id().space().clone(),
+            template: self.template(),
+            after: Some(Digest([3; 32])),
+        };
+        let waiter = RequestId(1);
+        vec![
+            ("request.read", ClientBody::Read(self.read(ReadMode::Rdp))),
+            ("request.read-in", ClientBody::Read(self.read(ReadMode::In))),
+            ("request.still-empty", still_empty),
+            ("request.fetch-content", ClientBody::Fetch(content)),
+            ("request.fetch-decision", ClientBody::Fetch(decision)),
+            ("request.fetch-release", ClientBody::Fetch(release)),
+            ("request.cancel", ClientBody::Cancel { waiter }),
+            ("request.inspect", ClientBody::Inspect),
+            ("request.list", list),
+        ]
+    }
+
+    fn deeds(&self) -> Vec<Named<ClientBody>> {
         let entry = || self.entry.signed().clone();
         let take = || TakeRequest {
             take: self.take.signed().clone(),
@@ -231,23 +271,13 @@ impl Samples {
             take: self.take.signed().clone(),
             released: None,
         };
-        let [content, _, decision, release] = self.fetch_keys();
-        let space = self.id().space().clone();
-        let list = ClientBody::List {
-            space,
-            template: self.template(),
-            after: Some(Digest([3; 32])),
+        let decide = ClientBody::Decide {
+            decision: self.decision(),
+            applied: true,
         };
-        let still_empty = ClientBody::StillEmpty {
-            watch: WatchId(7),
-            nonce: 8,
-            stable: vec![self.take.op()],
-        };
-        let bodies = vec![
+        let id = self.deep_id();
+        vec![
             ("request.out", ClientBody::Out { entry: entry() }),
-            ("request.read", ClientBody::Read(self.read(ReadMode::Rdp))),
-            ("request.read-in", ClientBody::Read(self.read(ReadMode::In))),
-            ("request.still-empty", still_empty),
             (
                 "request.write-back",
                 ClientBody::WriteBack { entry: entry() },
@@ -255,41 +285,9 @@ impl Samples {
             ("request.take", ClientBody::Take(take())),
             ("request.evidence", ClientBody::Evidence(take())),
             ("request.lock", ClientBody::Lock(lock)),
-            (
-                "request.decide",
-                ClientBody::Decide {
-                    decision: self.decision(),
-                    applied: true,
-                },
-            ),
-            ("request.fetch-content", ClientBody::Fetch(content)),
-            ("request.fetch-decision", ClientBody::Fetch(decision)),
-            ("request.fetch-release", ClientBody::Fetch(release)),
-            (
-                "request.dropped",
-                ClientBody::Dropped { id: self.deep_id() },
-            ),
-            (
-                "request.cancel",
-                ClientBody::Cancel {
-                    waiter: RequestId(1),
-                },
-            ),
-            ("request.inspect", ClientBody::Inspect),
-            ("request.list", list),
-        ];
-        let request = |(name, body)| {
-            let (request, settled_below) = (RequestId(1000), TakeNumber(4));
-            (
-                name,
-                ClientRequest {
-                    request,
-                    settled_below,
-                    body,
-                },
-            )
-        };
-        bodies.into_iter().map(request).collect()
+            ("request.decide", decide),
+            ("request.dropped", ClientBody::Dropped { id }),
+        ]
     }
 
     fn read(&self, mode: ReadMode) -> ReadRequest {
@@ -304,100 +302,97 @@ impl Samples {
     }
 
     pub(crate) fn replies(&self) -> Vec<Named<Reply>> {
-        let id = || self.id();
+        let bodies = self
+            .findings()
+            .into_iter()
+            .chain(self.states())
+            .chain(self.services());
+        let request = RequestId(1000);
+        bodies
+            .map(|(name, body)| (name, Reply { request, body }))
+            .collect()
+    }
+
+    fn findings(&self) -> Vec<Named<ReplyBody>> {
         let found = ReplyBody::Found {
             candidates: vec![self.candidate()],
             watch: None,
             moved: vec![],
         };
-        let moved = vec![self.decision()];
         let empty = ReplyBody::Found {
             candidates: vec![],
             watch: Some(WatchId(7)),
-            moved: moved.clone(),
+            moved: vec![self.decision()],
         };
-        let (nonce, watch, since) = (8, WatchId(7), Since::Yes);
         let empty_since = ReplyBody::EmptySince {
-            nonce,
-            watch,
-            since,
-            moved,
+            nonce: 8,
+            watch: WatchId(7),
+            since: Since::Yes,
+            moved: vec![self.decision()],
         };
-        let applied = ReplyBody::Applied {
-            id: id(),
-            op: self.take.op(),
+        let page = ReplyBody::Page {
+            candidates: vec![self.candidate()],
+            next: Some(Digest([3; 32])),
         };
-        let removed = |removal| ReplyBody::Removed { id: id(), removal };
-        let (certificate, next) = (self.released(), Some(Digest([3; 32])));
-        let [_, take, _, release] = self.fetch_keys();
-        let content = Content::Put(Box::new(self.decision()));
-        let given = Given::Content(self.deep_id(), content);
-        let bodies = vec![
-            ("reply.ack", ReplyBody::Ack),
+        vec![
             ("reply.found", found),
             ("reply.empty", empty),
+            ("reply.empty-since", empty_since),
+            ("reply.push", ReplyBody::Push(self.candidate())),
+            ("reply.page", page),
+        ]
+    }
+
+    fn states(&self) -> Vec<Named<ReplyBody>> {
+        let (id, op, status) = (|| self.id(), self.take.op(), || self.status());
+        let removed = |removal| ReplyBody::Removed { id: id(), removal };
+        let released = ReplyBody::Released {
+            id: id(),
+            certificate: self.released(),
+        };
+        let commit = self.vote(VoteKind::Commit, 0);
+        vec![
             (
                 "reply.status",
                 ReplyBody::Status {
                     id: id(),
-                    status: self.status(),
+                    status: status(),
                 },
             ),
-            ("reply.empty-since", empty_since),
             ("reply.first-vote", ReplyBody::FirstVote(self.first_vote())),
-            (
-                "reply.commit-vote",
-                ReplyBody::CommitVote(self.vote(VoteKind::Commit, 0)),
-            ),
+            ("reply.commit-vote", ReplyBody::CommitVote(commit)),
             (
                 "reply.contended",
                 ReplyBody::Contended {
                     id: id(),
-                    status: self.status(),
+                    status: status(),
                 },
             ),
-            ("reply.applied", applied),
-            ("reply.push", ReplyBody::Push(self.candidate())),
+            ("reply.applied", ReplyBody::Applied { id: id(), op }),
             ("reply.removed", removed(Removal::Decision(self.decision()))),
             ("reply.removed-forgotten", removed(Removal::Forgotten)),
             ("reply.removed-unknown", removed(Removal::Unknown)),
-            (
-                "reply.released",
-                ReplyBody::Released {
-                    id: id(),
-                    certificate,
-                },
-            ),
+            ("reply.released", released),
+        ]
+    }
+
+    fn services(&self) -> Vec<Named<ReplyBody>> {
+        let [_, take, _, release] = self.fetch_keys();
+        let content = Content::Put(Box::new(self.decision()));
+        let given = Given::Content(self.deep_id(), content);
+        let limit = Refused::Limit("too many".to_owned());
+        vec![
+            ("reply.ack", ReplyBody::Ack),
             ("reply.given", ReplyBody::Given(given)),
             ("reply.not-held-take", ReplyBody::NotHeld(take)),
             ("reply.not-held-release", ReplyBody::NotHeld(release)),
-            (
-                "reply.refused",
-                ReplyBody::Refused(Refused::Limit("too many".to_owned())),
-            ),
+            ("reply.refused", ReplyBody::Refused(limit)),
             (
                 "reply.refused-starting",
                 ReplyBody::Refused(Refused::Starting),
             ),
             ("reply.report", ReplyBody::Report(Box::new(self.report()))),
-            (
-                "reply.page",
-                ReplyBody::Page {
-                    candidates: vec![self.candidate()],
-                    next,
-                },
-            ),
-        ];
-        let reply = |(name, body)| {
-            (
-                name,
-                Reply {
-                    request: RequestId(1000),
-                    body,
-                },
-            )
-        };
-        bodies.into_iter().map(reply).collect()
+        ]
     }
 
     fn report(&self) -> Report {
