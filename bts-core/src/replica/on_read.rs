@@ -113,7 +113,7 @@ impl Replica {
         }
     }
 
-    /// One page of all entries that match.
+    /// one page of all entries that match.
     pub(super) fn on_list(
         &mut self,
         from: ClientRef,
