@@ -92,6 +92,19 @@ pub fn choose(size: ClusterSize, promises: &[ValidPromise]) -> Result<Choice, Ba
     })
 }
 
+/// The Takes that a choice on these promises rests on. A proposal carries them, and whoever checks
+/// it looks at no others: a Take that a promise names and only the checker knows would make it
+/// choose differently where the choice is a single value, and blame a correct owner [D3].
+pub fn takes_behind(promises: &[ValidPromise]) -> BTreeMap<OpId, Verified<TakePayload>> {
+    let takes = promises.iter().flat_map(|promise| {
+        promise
+            .first()
+            .into_iter()
+            .chain(promise.allowed().values())
+    });
+    takes.map(|take| (take.op(), take.clone())).collect()
+}
+
 /// The order of Takes in the last epoch, and of those named in a promise [B2, D3].
 pub fn take_order(id: &EntryId, epoch: Epoch, client: &PublicKey, op: OpId) -> (u64, Digest) {
     let order = Hasher::new(Domain::TakeOrder)

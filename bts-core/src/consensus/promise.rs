@@ -73,6 +73,7 @@ pub enum PromiseFault {
 pub struct ValidPromise {
     signed: SignedPromise,
     lock: Option<ValidCertificate>,
+    first: Option<Verified<TakePayload>>,
     allowed: BTreeMap<OpId, Verified<TakePayload>>,
 }
 
@@ -89,9 +90,10 @@ impl ValidPromise {
         let of_instance =
             |take: &Verified<TakePayload>| take.id == promise.id && take.epoch == promise.epoch;
         let find = |op: &OpId| known(op).filter(of_instance);
-        if let Some(first) = promise.first.filter(|op| find(op).is_none()) {
-            return Err(PromiseFault::FirstUnknown(first));
-        }
+        let first = match promise.first {
+            Some(op) => Some(find(&op).ok_or(PromiseFault::FirstUnknown(op))?),
+            None => None,
+        };
         let allowed: BTreeMap<_, _> = promise
             .first
             .iter()
@@ -105,6 +107,7 @@ impl ValidPromise {
         Ok(Self {
             signed,
             lock,
+            first,
             allowed,
         })
     }
@@ -127,6 +130,11 @@ impl ValidPromise {
     /// The lock it reports.
     pub fn lock(&self) -> Option<&ValidCertificate> {
         self.lock.as_ref()
+    }
+
+    /// The Take of its first vote, allowed or not.
+    pub fn first(&self) -> Option<&Verified<TakePayload>> {
+        self.first.as_ref()
     }
 
     /// Its Takes that are known, well-formed and allowed.

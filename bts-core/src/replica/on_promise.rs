@@ -38,27 +38,19 @@ impl Replica {
             }
         }
         let verified = self.takes_of(by, &id, epoch, &takes, TAKES_PER_INSTANCE_MAX + 1, out);
-        if self.hear(signed, verified.clone(), out) {
-            return;
-        }
+        let heard = self.hear(signed, verified.clone(), out);
         let lacking = verified.iter().filter(|take| !self.holds(take));
         let lacking: Vec<_> = lacking
             .map(|take| FetchKey::Content(id.clone(), take.content))
             .collect();
-        if lacking.is_empty() {
-            return;
+        if !heard && !lacking.is_empty() {
+            let message = PeerMessage::Promise {
+                promise,
+                takes,
+                released,
+            };
+            self.stash.keep(&id, Stashed::Peer(from, message));
         }
-        self.stash.keep(
-            &id,
-            Stashed::Peer(
-                from,
-                PeerMessage::Promise {
-                    promise,
-                    takes,
-                    released,
-                },
-            ),
-        );
         lacking.into_iter().for_each(|key| self.want(key, by, out));
     }
 

@@ -181,18 +181,15 @@ impl Replica {
         self.vote(VoteTo::Replica(from), VoteKind::Prepare, statement);
     }
 
-    /// True work of: every promise valid, the value permitted, its content held.
+    /// True work of: every promise valid, the value permitted, its content held. It looks at
+    /// the proposal's Takes only, so that it sees what the owner saw.
     fn justified(
         &self,
         proposal: &Proposal,
         takes: &Takes,
     ) -> Result<Option<Verified<TakePayload>>, Unjustified> {
-        let known = |op: &OpId| {
-            takes
-                .get(op)
-                .cloned()
-                .or_else(|| self.known_take(&proposal.id, op))
-        };
+        let known = |op: &OpId| takes.get(op).cloned();
+        let lacks_some = takes.values().any(|take| !self.holds(take));
         let lacking = || {
             let lacks = takes
                 .values()
@@ -207,7 +204,7 @@ impl Replica {
             match ValidPromise::new(&self.verifier, signed, known, allows) {
                 Ok(promise) => promises.push(promise),
                 Err(PromiseFault::BadLock(forgery)) => return Err(forgery.into()),
-                Err(PromiseFault::NoAllowedTake) if takes.values().any(|t| !self.holds(t)) => {
+                Err(PromiseFault::NoAllowedTake) if lacks_some => {
                     return Err(lacking());
                 }
                 Err(PromiseFault::NoAllowedTake | PromiseFault::FirstUnknown(_)) => {
@@ -221,6 +218,9 @@ impl Replica {
             let instance = (&promise.id, promise.epoch, promise.ballot);
             instance == (&proposal.id, proposal.epoch, proposal.ballot)
         });
+        if same && !choice.permits(proposal.value) && lacks_some {
+            return Err(lacking());
+        }
         if !same || !choice.permits(proposal.value) {
             return Err(Forgery::WrongInstance.into());
         }

@@ -11,7 +11,7 @@ use super::{Outgoing, Outputs, Replica};
 use crate::codec;
 use crate::consensus::ballot::owner;
 use crate::consensus::certificate::Value;
-use crate::consensus::choose::choose;
+use crate::consensus::choose::{choose, takes_behind};
 use crate::consensus::promise::{PromisePayload, SignedPromise, ValidPromise};
 use crate::content::TakePayload;
 use crate::crypto::sign::Kind;
@@ -277,25 +277,19 @@ impl Replica {
         self.on_propose(self.options.id, proposal, out);
     }
 
-    /// Every Take that a checker of the proposal will want in full.
+    /// Every Take that a checker of the proposal will want in full, and none that the choice did not
+    /// rest on.
     fn takes_named(
         &self,
         id: &EntryId,
         promises: &[ValidPromise],
         value: Value,
     ) -> BTreeMap<OpId, Verified<TakePayload>> {
-        let chosen = match value {
-            Value::Take(op) => Some(op),
-            Value::Release | Value::Expire => None,
-        };
-        let named = promises.iter().flat_map(|promise| {
-            let payload = promise.payload();
-            payload.first.iter().chain(&payload.takes).copied()
-        });
-        named
-            .chain(chosen)
-            .filter_map(|op| Some((op, self.known_take(id, &op)?)))
-            .collect()
+        let mut takes = takes_behind(promises);
+        if let Value::Take(op) = value {
+            takes.extend(self.known_take(id, &op).map(|take| (op, take)));
+        }
+        takes
     }
 
     /// The Takes a promise names: that of the first vote, and the least [D3].

@@ -3,4 +3,5 @@
 
 mod gate;
 mod peers;
+mod proposals;
 mod support;
