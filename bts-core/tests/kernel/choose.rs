@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bts_core::consensus::certificate::Value;
-use bts_core::consensus::choose::{BadPromises, Choice, choose};
+use bts_core::consensus::choose::{BadPromises, Choice, choose, takes_behind};
 use bts_core::consensus::promise::PromiseFault;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -234,4 +234,26 @@ fn choose_d3_last_epoch_leaves_no_choice() {
     };
     assert_eq!(takes.len(), 1);
     assert_eq!(built(&workshop, 1, &told).len(), 1);
+}
+
+/// [D3] What a proposal carries: first votes, allowed or not, since a promise with one is judged
+/// with it, and of the other Takes those that count.
+#[test]
+fn choose_d3_takes_behind_are_what_the_choice_rests_on() {
+    let workshop = Workshop::new(Cluster::of_four(), 3, &[true, true, false, false]);
+    let promise = |replica, first, takes| {
+        let told = Told {
+            first,
+            lock: None,
+            takes,
+        };
+        workshop.promise(replica, 1, &told).unwrap()
+    };
+    let promises = [
+        promise(0, Some(2), vec![0]),
+        promise(1, None, vec![1, 3]),
+        promise(2, None, vec![1]),
+    ];
+    let behind: BTreeSet<_> = takes_behind(&promises).into_keys().collect();
+    assert_eq!(behind, [0, 1, 2].map(|take| workshop.op(take)).into());
 }
