@@ -1,6 +1,6 @@
-//! What is known of one entry that replicas report, and whether that suffices to return it: rule 2
-//! of `rdp` (PROTOCOL section 4). Reports count whenever they were made since the operation began;
-//! any `q` of them may be chosen.
+//! What is known of one entry that replicas report, and whether that suffices to return it
+//! (R-4.2a). Reports count whenever they were made since the operation began; any `q` of them may
+//! be chosen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -175,7 +175,7 @@ impl Case {
         self.released.as_ref()
     }
 
-    /// Learns of a release: it proves those of all lower epochs.
+    /// R-4.2c. Learns of a release: it proves those of all lower epochs.
     pub(super) fn on_released(&mut self, certificate: ValidCertificate) {
         if certificate.statement().epoch >= self.epoch() {
             self.released = Some(certificate);
@@ -260,6 +260,7 @@ mod tests {
         case(firsts).standing(size, HASH)
     }
 
+    /// R-4.2a
     #[test]
     fn case_rule2_counts_r_first_votes_per_take() {
         let (none, a, b) = (None, Some(1), Some(2));

@@ -1,6 +1,6 @@
-//! One Take in one instance (PROTOCOL section 4, inp rule 2): first votes decide, or make the lock
-//! whose commit votes decide. An engaged client leaves on a verified decision, on a release of this
-//! epoch or a later one, or when `f+1` replicas forgot or refuse; never because time passed.
+//! One Take in one instance (R-4.3b): first votes decide, or make the lock whose commit votes
+//! decide. An engaged client leaves on a verified decision, on a release of this epoch or a later
+//! one, or when `f+1` replicas forgot or refuse; never because time passed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

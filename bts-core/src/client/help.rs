@@ -1,6 +1,6 @@
-//! Helping (PROTOCOL section 6): who sees a lock collects commit votes and decides, who sees first
-//! votes makes the contesting Take known to all, which starts their timers. Nothing waits for one
-//! particular client.
+//! Helping: who sees a lock collects commit votes and decides, who sees first votes makes
+//! the contesting Take known to all, which starts their timers. Nothing waits for one particular
+//! client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

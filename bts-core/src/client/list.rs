@@ -1,5 +1,5 @@
-//! Listing all that matches (PROTOCOL section 4, `rd_all`): all that was present throughout, plus
-//! some of what came or went. What fewer than a quorum report is written back before it is listed.
+//! Listing all that matches: all that was present throughout, plus some of what came or
+//! went. What fewer than a quorum report is written back before it is listed.
 
 use std::collections::BTreeMap;
 

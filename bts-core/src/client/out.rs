@@ -1,5 +1,5 @@
-//! `out` (PROTOCOL section 4): done when `q` replicas hold the entry. What "limit" or "starting"
-//! refuse is asked again later.
+//! `out`: done when `q` replicas hold the entry. What "limit" or "starting" refuse is asked
+//! again later.
 
 use std::collections::BTreeSet;
 

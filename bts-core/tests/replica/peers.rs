@@ -1,4 +1,5 @@
-//! What replicas tell and ask one another: streams, fetches, messages that wait for what they lack.
+//! What replicas tell and ask one another: streams, fetches and messages that wait for what
+//! they lack, the order of descent (R-4.5a), and what removes an entry.
 
 use bts_core::content::{Content, Decision};
 use bts_core::crypto::sign::SignedBytes;

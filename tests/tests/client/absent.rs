@@ -1,4 +1,4 @@
-//! The proof of None: rule 5 of `rdp`.
+//! The proof of None (R-4.2d, R-4.2e).
 
 use bts_core::client::{Input, Outcome};
 use bts_core::content::Put;

@@ -1,4 +1,4 @@
-//! `out`, repetition, and what ends an operation before it begins.
+//! `out`, repetition, and what ends an operation before it begins.
 
 use bts_core::client::{Input, Op, Outcome};
 use bts_core::content::Put;

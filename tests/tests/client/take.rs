@@ -1,4 +1,5 @@
-//! `inp`, `in` and swaps: one engagement after the other until one is won.
+//! `inp`, `in` and swaps: one engagement after the other until one is won (R-4.3b), and a swap that
+//! is done when it is stable.
 
 use bts_core::client::{Input, Outcome};
 use bts_core::content::Put;

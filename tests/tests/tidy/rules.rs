@@ -149,9 +149,10 @@ fn named_in_repository() -> (BTreeSet<String>, BTreeSet<String>) {
     (code, tests)
 }
 
-/// These checks speak of rules without testing any.
+/// Tests in files of their own, of any package. The checks here speak of rules without testing any.
 fn is_of_test_package(path: &str) -> bool {
-    path.starts_with("tests/") && !path.starts_with("tests/tests/tidy/")
+    let is_test = path.starts_with("tests/") || path.contains("/tests/");
+    is_test && !path.starts_with("tests/tests/tidy/")
 }
 
 /// Unit tests stand at the bottom of a file, or in a file of their own.
