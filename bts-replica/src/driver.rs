@@ -302,3 +302,6 @@ fn is_current<K: Ord>(
         .get(whose)
         .is_some_and(|current| current.id == connection)
 }
+
+#[cfg(test)]
+mod tests;

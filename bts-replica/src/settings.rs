@@ -10,10 +10,7 @@ use bts_certs::cluster::{Cluster, Member};
 use bts_certs::toml_file::{FileError, TomlFile};
 use bts_certs::{Identity, LocalIdentity, Role};
 use bts_core::ids::{PublicKey, ReplicaId};
-use bts_core::limits::{
-    CLIENT_FRAME_BYTES_MAX, LIVE_CONTENTS_PER_WRITER_MAX, OPEN_VOTES_PER_CLIENT_MAX,
-    SESSIONS_PER_CLIENT_MAX, WAITERS_PER_SESSION_MAX,
-};
+use bts_core::limits::{CLIENT_FRAME_BYTES_MAX, SESSIONS_PER_CLIENT_MAX};
 use bts_core::replica::Limits;
 use bts_core::time::Span;
 use serde::Deserialize;
@@ -103,7 +100,7 @@ impl Settings {
             cluster,
             identity,
             listen,
-            limits: default_limits(),
+            limits: Limits::default(),
             connections: ConnectionLimits::default(),
             window: Span::from_millis(200),
             reservation: Span::from_millis(50),
@@ -160,14 +157,6 @@ fn member_id(cluster: &Cluster, identity: &Identity) -> Result<ReplicaId, Member
         });
     }
     Ok(id)
-}
-
-fn default_limits() -> Limits {
-    Limits {
-        open_votes_per_client: OPEN_VOTES_PER_CLIENT_MAX,
-        waiters_per_session: WAITERS_PER_SESSION_MAX,
-        live_contents_per_writer: LIVE_CONTENTS_PER_WRITER_MAX,
-    }
 }
 
 #[derive(Deserialize)]
@@ -235,7 +224,7 @@ impl LimitsFile {
             connections,
             ..
         } = settings;
-        let defaults = default_limits();
+        let defaults = Limits::default();
         for (said, max, place) in [
             (
                 &self.open_votes_per_client,

@@ -5,10 +5,11 @@ mod common;
 use std::time::Duration;
 
 use bts_certs::SendError;
-use bts_core::ids::RequestId;
+use bts_core::codec;
+use bts_core::ids::{PublicKey, RequestId};
 use bts_core::limits::CLIENT_FRAME_BYTES_MAX;
-use bts_core::message::{ClientBody, ReplyBody};
-use common::{Rig, ask, end_of, ping, request};
+use bts_core::message::{ClientBody, PeerMessage, ReplyBody};
+use common::{FORGED, Rig, ask, end_of, ping, ping_with, request};
 
 #[tokio::test]
 async fn hostile_frames_end_their_connection_and_no_other() {
@@ -146,4 +147,40 @@ async fn hostile_sessions_of_one_key_are_bounded() {
     let reply = format!("{reply:?}");
     assert!(reply.contains("2 sessions of your key"), "{reply}");
     let _other = rig.client("w2", 0, 3).await;
+}
+
+#[tokio::test]
+async fn hostile_forgeries_are_counted_against_who_relayed_them() {
+    let rig = Rig::new(1, 0);
+    let _running = rig.start(0);
+    let mut forger = rig.client("w1", 0, 1).await;
+    for number in 0..30 {
+        ask(&mut forger, number, ping_with(FORGED)).await;
+    }
+    let mut good = rig.client("w2", 0, 1).await;
+    let ReplyBody::Report(report) = ask(&mut good, 1, ClientBody::Inspect).await.body else {
+        panic!("no report");
+    };
+    let key = PublicKey(rig.member("w1").identity().key);
+    let name = format!("relayed a forgery ({key})");
+    assert!(report.counters.contains(&(name, 30)), "{report:?}");
+}
+
+#[tokio::test]
+async fn hostile_peer_loses_its_connection_and_keeps_its_place() {
+    let rig = Rig::new(4, 1);
+    let running = rig.start(0);
+    let hello = rig.replica_hello(1, 1);
+    let (garbage, _) = rig.greet("replica-1", 0, &hello).await;
+    garbage.writer.try_send(vec![0xff; 9]).expect("it is sent");
+    assert!(end_of(&garbage).await.contains("no message"));
+    let (old, _) = rig.greet("replica-1", 0, &hello).await;
+    let (new, _) = rig.greet("replica-1", 0, &hello).await;
+    assert!(end_of(&old).await.contains("newer connection"));
+    let message = codec::encode(&PeerMessage::Applied {
+        from: 0,
+        items: Vec::new(),
+    });
+    new.writer.try_send(message).expect("it is sent");
+    running.seen.wait("peer s1").await;
 }

@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use bts_certs::deployment::settings_path;
+use bts_certs::folder::{self, Existing};
 use bts_certs::{Authority, Subject, Validity};
 use bts_core::crypto::hash::Digest;
 use bts_core::ids::{ClusterId, Incarnation, ReplicaId};
@@ -57,6 +58,12 @@ async fn welcome_refused_client_is_told_why() {
     refused(&rig, "w1", &rig.replica_hello(3, 1), why).await;
     let why = "your key is that of replica s3";
     refused(&rig, "replica-3", &hello, why).await;
+    let authority = folder::open_authority(rig.path()).expect("the authority");
+    let stray = Subject::replica(9, &["localhost"]).expect("a subject");
+    let (days, keep) = (Validity::days(1), Existing::Keep);
+    folder::add_member(rig.path(), &authority, &stray, days, keep).expect("a member");
+    let why = "your certificate is that of a replica";
+    refused(&rig, "replica-9", &hello, why).await;
 }
 
 #[tokio::test]
@@ -144,6 +151,18 @@ async fn welcome_restarted_replica_serves_no_client() {
     };
     assert!(why.contains("not ready"), "{why}");
     assert_eq!(again.seen.count("+client 1"), 0);
+}
+
+#[tokio::test]
+async fn welcome_of_too_few_peers_makes_no_replica_ready() {
+    let rig = Rig::new(4, 1);
+    let running = [rig.start(0), rig.start(1)];
+    running[0].seen.wait("+peer s1 100").await;
+    let (_link, reply) = rig.greet("w1", 0, &rig.client_hello(1)).await;
+    let reply = format!("{reply:?}");
+    assert!(reply.contains("not ready"), "{reply}");
+    let _third = rig.start(2);
+    let _client = rig.client("w1", 0, 1).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ use bts_core::limits::PEER_FRAME_BYTES_MAX;
 use bts_core::message::{
     ClientBody, ClientRequest, Hello, HelloReply, HelloRole, Reply, ReplyBody, Report,
 };
-use bts_core::replica::{Input, Outgoing, Outputs};
+use bts_core::misbehavior::Forgery;
+use bts_core::replica::{Event, Input, Options, Outgoing, Outputs, Principal};
 use bts_core::time::Time;
 use bts_replica::{Machine, RunError, Settings, run};
 use tempfile::TempDir;
@@ -47,6 +48,9 @@ pub(crate) struct Seen {
     inputs: watch::Sender<Vec<String>>,
 }
 
+/// The tiny core takes this nonce for a forgery.
+pub(crate) const FORGED: u64 = 666;
+
 /// A core that acknowledges everything, and answers `Cancel{n}` with n long reports.
 struct Echo {
     seen: Arc<Seen>,
@@ -67,6 +71,12 @@ impl Machine for Echo {
             let (times, body) = match body {
                 ClientBody::Cancel { waiter } => (waiter.0, long_report()),
                 ClientBody::Inspect => (1, ReplyBody::Report(Box::default())),
+                ClientBody::StillEmpty { nonce: FORGED, .. } => {
+                    let by = Principal::Client(client);
+                    let what = Forgery::PathTooLong;
+                    out.events.push(Event::Forged { by, what });
+                    (1, ReplyBody::Ack)
+                }
                 _ => (1, ReplyBody::Ack),
             };
             for _ in 0..times {
@@ -195,15 +205,23 @@ impl Rig {
 impl Running {
     pub(crate) fn start(settings: Settings) -> Self {
         let seen = Arc::new(Seen::default());
-        let (stop, stopped) = oneshot::channel();
         let echo = Echo { seen: seen.clone() };
+        Self::start_with(settings, seen, |_options| echo)
+    }
+
+    pub(crate) fn start_with<M: Machine>(
+        settings: Settings,
+        seen: Arc<Seen>,
+        machine: impl FnOnce(Options) -> M + Send + 'static,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime");
             let stopped = async { drop(stopped.await) };
-            runtime.block_on(run(settings, |_options| echo, stopped))
+            runtime.block_on(run(settings, machine, stopped))
         });
         Self {
             seen,
@@ -290,9 +308,14 @@ pub(crate) async fn ask(link: &mut Link, number: u64, body: ClientBody) -> Reply
 
 /// A request that the tiny core acknowledges.
 pub(crate) fn ping() -> ClientBody {
+    ping_with(0)
+}
+
+/// The same with this nonce.
+pub(crate) fn ping_with(nonce: u64) -> ClientBody {
     ClientBody::StillEmpty {
         watch: bts_core::ids::WatchId(0),
-        nonce: 0,
+        nonce,
         stable: Vec::new(),
     }
 }
