@@ -140,6 +140,10 @@ impl Engagement {
                 self.on_take(step, from, take);
                 None
             }
+            ReplyBody::NotHeld(_) => {
+                self.on_declined(from, request);
+                None
+            }
             _ => None,
         }
     }
@@ -148,12 +152,14 @@ impl Engagement {
     pub(super) fn advance(&mut self, step: &mut Step<'_>, wake: &mut Wake) {
         self.lock_own(step, wake);
         if self.again.strike(step.now) {
-            if let Some(earlier) = self.evidence.take() {
-                step.close(earlier);
+            match self.evidence {
+                Some(evidence) => step.ask_all_again(evidence),
+                None => {
+                    let shown = self.shown.drain(..);
+                    let evidence = shown.map(|(to, shown)| (to, ClientBody::Evidence(shown)));
+                    self.evidence = Some(step.ask_each(evidence));
+                }
             }
-            let shown = self.shown.iter();
-            let evidence = shown.map(|(to, shown)| (*to, ClientBody::Evidence(shown.clone())));
-            self.evidence = Some(step.ask_each(evidence));
         }
         wake.at(self.again.due_at());
     }

@@ -91,7 +91,7 @@ pub(super) struct Help {
     takes: BTreeMap<OpId, Verified<TakePayload>>,
     fetch: Option<(OpId, RequestId)>,
     round: Option<LockRound>,
-    evidence: Option<RequestId>,
+    evidence: Option<(OpId, RequestId)>,
     again: Backoff,
 }
 
@@ -110,7 +110,8 @@ impl Help {
     pub(super) fn close(self, step: &mut Step<'_>) {
         let fetch = self.fetch.map(|(_, request)| request);
         let round = self.round.map(|round| round.request);
-        for request in fetch.into_iter().chain(round).chain(self.evidence) {
+        let evidence = self.evidence.map(|(_, request)| request);
+        for request in fetch.into_iter().chain(round).chain(evidence) {
             step.close(request);
         }
     }
@@ -239,12 +240,17 @@ impl Case {
         if !help.again.strike(step.now) {
             return;
         }
-        if let Some(earlier) = help.evidence.take() {
-            step.close(earlier);
+        match help.evidence {
+            Some((op, evidence)) if op == take.op() => step.ask_all_again(evidence),
+            _ => {
+                let requests = self.take_requests(step, take, hash);
+                let evidence = requests.map(|(to, request)| (to, ClientBody::Evidence(request)));
+                let evidence = (take.op(), step.ask_each(evidence));
+                if let Some((_, other)) = help.evidence.replace(evidence) {
+                    step.close(other);
+                }
+            }
         }
-        let requests = self.take_requests(step, take, hash);
-        let evidence = requests.map(|(to, request)| (to, ClientBody::Evidence(request)));
-        help.evidence = Some(step.ask_each(evidence));
     }
 
     /// The Take for each replica, with the content for those that do not report it.

@@ -161,9 +161,7 @@ impl Reading {
         self.candidates.clear(step);
         self.quorum = None;
         self.began = step.now;
-        for replica in step.everyone() {
-            step.ask_again(self.request, replica);
-        }
+        step.ask_all_again(self.request);
     }
 
     /// Somebody made progress, so that it is worth asking soon.

@@ -150,6 +150,13 @@ impl Step<'_> {
         self.shared.post(letter, self.out);
     }
 
+    /// Asks all again, under the same request: what a replica tells later goes there.
+    pub(super) fn ask_all_again(&mut self, request: RequestId) {
+        for replica in self.everyone() {
+            self.ask_again(request, replica);
+        }
+    }
+
     /// Says something that is not answered.
     pub(super) fn tell(&mut self, to: impl IntoIterator<Item = ReplicaId>, body: &ClientBody) {
         let request = self.shared.requests.draw();
