@@ -235,9 +235,16 @@ impl World {
                 .copied()
                 .chain(&written)
                 .filter(|content| content.id == *id);
-            for taken in contents.cloned().chain(self.content_of(&take.payload)) {
-                ghosts.push(ghost("evil", id, take.since, replace(&take.payload, taken)));
-            }
+            let contents = contents.cloned().chain(self.content_of(&take.payload));
+            let effects: Vec<_> = contents.map(|c| replace(&take.payload, c)).collect();
+            let effects = match effects.is_empty() {
+                true => puts_of(&take.payload).map(Effect::Write).collect(),
+                false => effects,
+            };
+            let ghosts_of = effects
+                .into_iter()
+                .map(|effect| ghost("evil", id, take.since, effect));
+            ghosts.extend(ghosts_of);
         }
         ghosts.dedup();
         ghosts
@@ -378,14 +385,16 @@ fn all_written(operation: &Operation) -> Vec<EntryId> {
 }
 
 fn replace(take: &TakePayload, taken: Found) -> Effect {
-    let puts = (0..).zip(&take.puts).filter_map(|(index, put)| {
+    Effect::Replace(taken, puts_of(take).collect())
+}
+
+fn puts_of(take: &TakePayload) -> impl Iterator<Item = Found> {
+    (0..).zip(&take.puts).filter_map(|(index, put)| {
         Some(Found {
             id: take.id.put(index)?,
             tuple: put.tuple.clone(),
         })
-    });
-    let puts = puts.collect();
-    Effect::Replace(taken, puts)
+    })
 }
 
 fn ghost(who: &str, id: &EntryId, started: Moment, effect: Effect) -> Operation {

@@ -186,13 +186,13 @@ impl Run {
             if open.is_empty() || !self.world.violations().is_empty() {
                 break;
             }
+            let before = self.world.unfinished().filter(|i| i.waits).count();
             for handle in open {
                 match cancelled {
                     true => self.world.cancel(handle),
                     false => self.feed(feeder, handle),
                 }
             }
-            let before = self.world.unfinished().filter(|i| i.waits).count();
             self.demand("a fed or cancelled operation ends", move |world| {
                 let open = world.unfinished();
                 let waiting = open.filter(|i| i.waits).count();
