@@ -28,6 +28,11 @@ impl Default for Fetch {
 }
 
 impl Fetch {
+    /// The content that was asked for last.
+    pub(super) fn wanted(&self) -> Option<ContentHash> {
+        self.open.map(|(hash, _)| hash)
+    }
+
     /// Whoever was asked does not have it: the next attempt need not wait.
     pub(super) fn on_failure(&mut self, now: Time) {
         let due = self.again.due_at().min(now);

@@ -174,7 +174,7 @@ impl Candidates {
             case.on_released(released);
         }
         if let Some(content) = report.full {
-            add_content(&self.template, case, step, from, content, Some(report.hash));
+            add_content(&self.template, case, step, from, content, report.hash);
         }
     }
 
@@ -278,8 +278,10 @@ impl Candidates {
     }
 
     fn on_content(&mut self, step: &mut Step<'_>, from: ReplicaId, id: &EntryId, content: Content) {
-        if let Some(case) = self.cases.get_mut(id) {
-            add_content(&self.template, case, step, from, content, None);
+        let case = self.cases.get_mut(id);
+        let asked = case.and_then(|case| Some((case.fetch.wanted()?, case)));
+        if let Some((wanted, case)) = asked {
+            add_content(&self.template, case, step, from, content, wanted);
         }
     }
 
@@ -345,23 +347,19 @@ fn with_hash(candidate: Candidate) -> Status {
     status
 }
 
-/// Keeps a content if somebody reports its hash. `said` is the hash that its sender gave for it.
+/// Keeps a content. `said` is the hash that its sender gave, or was asked, for it.
 fn add_content(
     template: &Template,
     case: &mut Case,
     step: &mut Step<'_>,
     from: ReplicaId,
     content: Content,
-    said: Option<ContentHash>,
+    said: ContentHash,
 ) {
     case.forget_unreported();
     let context = step.shared.options.configuration.signing_context();
     let fitted = Fitted::new(context, &case.id, content);
-    let is_reported = |hash: &ContentHash| match said {
-        Some(said) => said == *hash,
-        None => case.holders(*hash).next().is_some(),
-    };
-    let Some((hash, fitted)) = fitted.filter(|(hash, _)| is_reported(hash)) else {
+    let Some((hash, fitted)) = fitted.filter(|(hash, _)| *hash == said) else {
         case.fetch.on_failure(step.now);
         return step.accuse(
             from,
