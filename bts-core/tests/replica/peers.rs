@@ -393,7 +393,7 @@ fn peers_c1_removed_without_decision_removes_nothing() {
     assert!(world.status(&client, 0, &target).is_some());
 }
 
-/// G8: what a replica stored by a write-back it sends on to all.
+/// R-4.2b, G8: what a replica stored by a write-back it sends on to all.
 #[test]
 fn peers_g8_write_back_reaches_all() {
     let mut world = World::of_four();

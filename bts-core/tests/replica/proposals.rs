@@ -1,5 +1,5 @@
-//! Voters judge a proposal by what it carries: what one of them knows beside it, or lacks, neither
-//! changes the choice nor convicts the owner.
+//! Voters judge a proposal by what it carries: what one of them knows beside it, or lacks,
+//! neither changes the choice nor convicts the owner.
 
 use bts_core::consensus::ballot;
 use bts_core::consensus::certificate::Value;
