@@ -1,5 +1,5 @@
-//! `rdp` and `rd` (PROTOCOL section 4), and the reading that `inp`, `in` and swaps begin with: one
-//! question to all, judged by rules 1 to 5 with every reply. A replica that waits for us pushes what
+//! `rdp` and `rd`, and the reading that `inp`, `in` and swaps begin with: one question to
+//! all, judged by to R-4.2e with every reply. A replica that waits for us pushes what
 //! arrives; nothing is polled.
 
 use super::Outcome;

@@ -1,6 +1,6 @@
-//! Streams of applied decisions, and stability (PROTOCOL section 4 rdp rule 5, section 7). Replicas
-//! tell one another what they applied, numbered and in batches; whoever hears of a decision that it
-//! missed asks for it [G5]; a decision with puts is stable when `q` replicas applied it [A1, C4].
+//! Streams of applied decisions, and stability (R-4.2f, R-7.2). Replicas tell one another what they
+//! applied, numbered and in batches; whoever hears of a decision that it missed asks for it [G5]; a
+//! decision with puts is stable when `q` replicas applied it [A1, C4].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

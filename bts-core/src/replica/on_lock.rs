@@ -1,5 +1,5 @@
-//! Locks (PROTOCOL section 4 inp rule 2, section 5 rule 4): whoever holds `q` votes of one ballot
-//! may ask for commit votes. Accepted iff nothing higher was promised.
+//! Locks (R-4.3b, R-5.4): whoever holds `q` votes of one ballot may ask for commit votes. Accepted
+//! iff nothing higher was promised.
 
 use super::answer::Standing;
 use super::outputs::VoteTo;

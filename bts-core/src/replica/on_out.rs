@@ -1,5 +1,5 @@
 //! Entries come in: by their writer's `out`, by a reader's write-back, relayed by a peer, fetched,
-//! or along with a Take (PROTOCOL section 4, out and rdp rule 3). To hold is to have inserted [G9g].
+//! or along with a Take (R-4.1, R-4.2b). To hold is to have inserted [G9g].
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Reads: what matches, and the two rounds of the proof that nothing does (PROTOCOL section 4, rdp,
-//! inp rule 1, rd, in). "Empty" is told with a watch; "empty but for D" with the decision [A1, C4].
+//! Reads: what matches, and the two rounds of the proof that nothing does (R-4.2 to R-4.2e,
+//! "Empty" is told with a watch; "empty but for D" with the decision [A1, C4].
 
 use std::ops::ControlFlow;
 

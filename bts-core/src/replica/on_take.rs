@@ -1,4 +1,4 @@
-//! Takes (PROTOCOL section 4, inp rule 2): the first vote of ballot 0, and Takes told as evidence.
+//! Takes (R-4.3a): the first vote of ballot 0, and Takes told as evidence.
 
 use super::answer::Standing;
 use super::outputs::VoteTo;
