@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use bts_core::client::{Handle, Op, Outcome};
+use bts_core::content::{Access, Put};
 use bts_core::ids::{ReplicaId, SpaceName};
-use bts_core::tuple::Tuple;
+use bts_core::message::Found;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,7 +19,7 @@ pub(crate) enum Command {
     /// The caller does not wait any more.
     Cancel(Handle),
     /// The caller left before it got what it took.
-    PutBack(SpaceName, Tuple),
+    PutBack(SpaceName, Put),
     /// Tell when enough replicas have welcomed us.
     Ready(Duration, oneshot::Sender<Result<(), ConnectError>>),
     /// End everything; tell when it is done.
@@ -36,6 +37,9 @@ pub(crate) struct Invocation {
 /// How an operation ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
+    /// A tuple was taken, with these access lists.
+    Taken(Found, Option<Access>),
+    /// Anything else that the machine says.
     Outcome(Outcome),
     /// Its deadline passed.
     Expired {
@@ -109,6 +113,15 @@ pub(crate) fn takes_from(op: &Op) -> Option<SpaceName> {
     }
 }
 
+/// What is written again if nobody gets what was taken.
+pub(crate) fn put_back(found: Found, access: Option<Access>) -> Put {
+    Put {
+        tuple: found.tuple,
+        expiry: None,
+        access,
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         if self.ended {
@@ -117,8 +130,8 @@ impl Drop for Call {
         // From here on the driver notices that nobody listens; what it sent before is here.
         self.answer.close();
         let command = match (self.answer.try_recv(), self.takes_from.take()) {
-            (Ok(Ended::Outcome(Outcome::Found(found))), Some(space)) => {
-                Command::PutBack(space, found.tuple)
+            (Ok(Ended::Taken(found, access)), Some(space)) => {
+                Command::PutBack(space, put_back(found, access))
             }
             (Ok(_), _) => return,
             (Err(_), _) => Command::Cancel(self.handle),
@@ -130,10 +143,9 @@ impl Drop for Call {
 
 #[cfg(test)]
 mod tests {
-    use bts_core::client::Outcome;
     use bts_core::ids::{EntryId, PublicKey, Seq, Session};
-    use bts_core::message::Found;
     use bts_core::template::Template;
+    use bts_core::tuple::Tuple;
 
     use super::*;
 
@@ -150,7 +162,14 @@ mod tests {
         let space = SpaceName::new("jobs").expect("a good name");
         let id = EntryId::written(space, PublicKey([1; 32]), Session(1), Seq(1));
         let tuple = Tuple(vec!["task".into()]);
-        Ended::Outcome(Outcome::Found(Found { id, tuple }))
+        Ended::Taken(Found { id, tuple }, Some(access()))
+    }
+
+    fn access() -> Access {
+        Access {
+            read: None,
+            take: Some(vec![PublicKey([1; 32])]),
+        }
     }
 
     fn started(
@@ -185,8 +204,9 @@ mod tests {
         assert!(answer.send(found()).is_ok());
         drop(call);
         match commands.try_recv() {
-            Ok(Command::PutBack(space, tuple)) => {
-                assert_eq!((space.as_str(), tuple.arity()), ("jobs", 1));
+            Ok(Command::PutBack(space, put)) => {
+                assert_eq!((space.as_str(), put.tuple.arity()), ("jobs", 1));
+                assert_eq!(put.access, Some(access()), "for nobody else than before");
             }
             _ => panic!("the tuple must go back"),
         }

@@ -177,7 +177,7 @@ impl Client {
         let mut reports = match ended {
             Ended::Outcome(Outcome::Inspected(reports)) => reports,
             Ended::Closed(_) => return Err(Error::Closed),
-            Ended::Outcome(_) | Ended::Expired { .. } => Vec::new(),
+            Ended::Outcome(_) | Ended::Taken(..) | Ended::Expired { .. } => Vec::new(),
         };
         let status = |((replica, member), link): ((ReplicaId, &bts_certs::cluster::Member), _)| {
             let position = reports.iter().position(|(other, _)| *other == replica);
@@ -233,6 +233,7 @@ impl Shared {
             Ended::Closed(Effect::None) => Error::Closed,
             Ended::Closed(effect) => Error::GivenUp(effect),
             Ended::Outcome(outcome) => error_of_outcome(outcome),
+            Ended::Taken(found, _) => error_of_outcome(Outcome::Found(found)),
         }
     }
 

@@ -61,6 +61,11 @@ impl Connection {
                 },
                 Err(state) => state,
             };
+            if self.board.is_leaving() {
+                // Nobody listens if the driver has left already.
+                let _ = self.events.send(Event::Disconnected(self.replica)).await;
+                return;
+            }
             if self.board.set(self.replica, state.clone()) {
                 tracing::info!(replica = %self.replica, address = self.member.address, "{state}");
             }

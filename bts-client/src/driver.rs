@@ -12,16 +12,15 @@ use bts_core::codec;
 use bts_core::content::Put;
 use bts_core::ids::{ReplicaId, SpaceName};
 use bts_core::time::{Span, Time};
-use bts_core::tuple::Tuple;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::call::{Command, Ended, Invocation, takes_from};
+use crate::call::{Command, Ended, Invocation, put_back, takes_from};
 use crate::config::Config;
 use crate::connection::{Connection, Dialers, Event};
 use crate::error::{ConnectError, Effect};
-use crate::replicas::{Board, LinkState};
+use crate::replicas::Board;
 
 /// Replies that may wait for the driver, of all replicas together.
 pub(crate) const EVENTS_MAX: usize = 64;
@@ -133,7 +132,7 @@ impl Driver {
                 self.forget(handle);
                 self.input(Input::Cancel(handle));
             }
-            Command::PutBack(space, tuple) => self.put_back(space, tuple),
+            Command::PutBack(space, put) => self.write(space, put),
             Command::Ready(within, welcomed) => {
                 self.welcomed.push((self.in_time(within), welcomed));
                 self.check_welcome();
@@ -216,7 +215,7 @@ impl Driver {
         Some(match done.swap_remove(position).1 {
             Outcome::Cancelled => Ended::Closed(Effect::None),
             Outcome::Unknown => Ended::Closed(Effect::Possible),
-            other => Ended::Outcome(other),
+            other => self.ended(handle, other),
         })
     }
 
@@ -251,8 +250,7 @@ impl Driver {
     }
 
     /// An operation of our own, whose outcome nobody waits for.
-    fn put_back(&mut self, space: SpaceName, tuple: Tuple) {
-        let put = Put::from(tuple);
+    fn write(&mut self, space: SpaceName, put: Put) {
         let handle = Handle(self.next_own);
         self.next_own -= 1;
         self.own.insert(handle);
@@ -270,8 +268,21 @@ impl Driver {
         while !self.outputs.done.is_empty() {
             for (handle, outcome) in std::mem::take(&mut self.outputs.done) {
                 self.own.remove(&handle);
-                self.answer(handle, Ended::Outcome(outcome));
+                let ended = self.ended(handle, outcome);
+                self.answer(handle, ended);
             }
+        }
+    }
+
+    fn ended(&mut self, handle: Handle, outcome: Outcome) -> Ended {
+        let waiting = self.calls.get(&handle);
+        let is_take = waiting.is_some_and(|waiting| waiting.takes_from.is_some());
+        let lists = &mut self.outputs.won_access;
+        let position = lists.iter().position(|(other, _)| *other == handle);
+        let access = position.map(|position| lists.swap_remove(position).1);
+        match outcome {
+            Outcome::Found(found) if is_take => Ended::Taken(found, access),
+            other => Ended::Outcome(other),
         }
     }
 
@@ -296,10 +307,10 @@ impl Driver {
         let Some(waiting) = self.forget(handle) else {
             return;
         };
-        if let Err(Ended::Outcome(Outcome::Found(found))) = waiting.answer.send(ended)
+        if let Err(Ended::Taken(found, access)) = waiting.answer.send(ended)
             && let Some(space) = waiting.takes_from
         {
-            self.put_back(space, found.tuple);
+            self.write(space, put_back(found, access));
         }
     }
 
@@ -349,6 +360,7 @@ impl Driver {
 
     /// Lets what is queued reach the replicas: each ends its side when it has seen our end.
     async fn leave(mut self, mut events: mpsc::Receiver<Event>, dialers: &Dialers) {
+        self.board.leave();
         let mut open = std::mem::take(&mut self.writers)
             .into_keys()
             .collect::<BTreeSet<_>>();
@@ -361,10 +373,6 @@ impl Driver {
             };
         }
         dialers.shutdown().await;
-        for replica in self.config.cluster.configuration().replicas() {
-            let state = LinkState::Unreachable("the client is closed".into());
-            self.board.set(replica, state);
-        }
         for closed in self.closing.into_iter().flat_map(|(_, waiting)| waiting) {
             // It fails only if the caller left.
             let _ = closed.send(());

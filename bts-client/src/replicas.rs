@@ -1,6 +1,7 @@
 //! How the links to the replicas are, as the connections tell and errors and status read it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bts_certs::LinkError;
@@ -63,6 +64,7 @@ const REFUSALS_FIRM: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Board {
     links: Mutex<Vec<Link>>,
+    leaving: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +82,7 @@ impl Board {
         };
         Self {
             links: Mutex::new(vec![link; replicas]),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +101,18 @@ impl Board {
 
     pub(crate) fn states(&self) -> Vec<LinkState> {
         self.lock().iter().map(|link| link.state.clone()).collect()
+    }
+
+    /// From now on the end of a link is wanted.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        for link in self.lock().iter_mut() {
+            link.state = LinkState::Unreachable("the client is closed".into());
+        }
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// How many replicas refuse us, or are not who they should be, for sure: trying again is of no

@@ -252,14 +252,16 @@ impl Space {
 
     async fn found<Q: Query>(&self, op: Op) -> Result<Q::Found, Error> {
         match self.run(op).await {
-            Ended::Outcome(Outcome::Found(found)) => read::<Q>(found),
+            Ended::Outcome(Outcome::Found(found)) | Ended::Taken(found, _) => read::<Q>(found),
             ended => Err(self.error(ended)),
         }
     }
 
     async fn found_or_none<Q: Query>(&self, op: Op) -> Result<Option<Q::Found>, Error> {
         match self.run(op).await {
-            Ended::Outcome(Outcome::Found(found)) => read::<Q>(found).map(Some),
+            Ended::Outcome(Outcome::Found(found)) | Ended::Taken(found, _) => {
+                read::<Q>(found).map(Some)
+            }
             Ended::Outcome(Outcome::None) => Ok(None),
             ended => Err(self.error(ended)),
         }

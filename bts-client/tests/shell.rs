@@ -104,7 +104,11 @@ fn shell_status_shows_each_replica_and_its_absence() {
     let json: serde_json::Value = serde_json::from_str(&stdout(&degraded)).expect("JSON");
     assert_eq!(json["health"], "degraded");
     assert_eq!(json["replicas"][2]["connected"], false);
-    assert_eq!(json["replicas"][0]["report"]["entries"], 1);
+    let holds = |index: &usize| json["replicas"][*index]["report"]["entries"] == 1;
+    assert!(
+        [0, 1, 3].iter().filter(|index| holds(index)).count() >= 2,
+        "{json}"
+    );
     cluster.stop(0);
     assert_eq!(
         bts(&cluster, &["status", "--timeout", "2"]).status.code(),

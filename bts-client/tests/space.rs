@@ -5,7 +5,10 @@ mod cluster;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use bts_client::{Effect, Error, Puts, ReplicaId, Space, Swapped, Template, Tuple, template, text};
+use bts_client::{
+    Access, Effect, Error, PublicKey, Puts, ReplicaId, Space, Swapped, Template, Tuple, template,
+    text,
+};
 use cluster::Cluster;
 use tokio::task::JoinSet;
 
@@ -191,12 +194,20 @@ async fn space_many_takers_get_each_tuple_once() {
     bob.close().await;
 }
 
-/// The tuple has arrived, but the future is dropped without being polled again.
+/// The tuple has arrived, but the future is dropped without being polled again. What is put back
+/// may be taken by those only who could take it before.
 #[tokio::test]
-async fn space_take_dropped_after_its_tuple_came_puts_it_back() {
+async fn space_take_dropped_after_its_tuple_came_puts_it_back_as_it_was() {
     let cluster = Cluster::start();
     let (alice, bob) = (cluster.client("alice").await, cluster.client("bob").await);
-    let jobs = alice.space("jobs").expect("a good name");
+    let of_alice = Access {
+        read: None,
+        take: Some(vec![PublicKey(alice.config().identity().key)]),
+    };
+    let jobs = alice
+        .space("jobs")
+        .expect("a good name")
+        .with_access(of_alice);
     let seen_by_bob = bob.space("jobs").expect("a good name");
     jobs.out(("task", 1u64)).await.expect("a quorum");
     let mut take = Box::pin(jobs.take(template!["task", ?u64]));
@@ -209,7 +220,15 @@ async fn space_take_dropped_after_its_tuple_came_puts_it_back() {
     while seen_by_bob.rdp(any()).await.expect("a quorum").is_some() {}
     assert_eq!(jobs.rdp(any()).await.expect("a quorum"), None);
     drop(take);
-    let back = within(seen_by_bob.take(any())).await;
+    within(seen_by_bob.rd(any()))
+        .await
+        .expect("it was put back");
+    assert_eq!(
+        seen_by_bob.inp(any()).await.expect("a quorum"),
+        None,
+        "not for bob"
+    );
+    let back = within(jobs.take(any())).await;
     assert_eq!(back.expect("it was put back"), ("task".into(), 1));
     alice.close().await;
     bob.close().await;

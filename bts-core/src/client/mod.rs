@@ -32,7 +32,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use crate::configuration::Configuration;
-use crate::content::Put;
+use crate::content::{Access, Put};
 use crate::ids::{EntryId, ReplicaId, Session, SpaceName};
 use crate::message::{ClientRequest, Found, Refused, Reply, Report};
 use crate::template::Template;
@@ -169,6 +169,9 @@ pub struct Outputs {
     pub send: Vec<(ReplicaId, ClientRequest)>,
     /// Operations that ended.
     pub done: Vec<(Handle, Outcome)>,
+    /// Access lists of what the takes among them won, of those that have any: for an owner who
+    /// cannot hand a tuple over and puts it back, as it was.
+    pub won_access: Vec<(Handle, Access)>,
     /// Faults of replicas, to be logged for people.
     pub events: Vec<(ReplicaId, String)>,
 }
@@ -393,6 +396,10 @@ impl Client {
         let waiting = live
             .handle
             .filter(|handle| self.handles.remove(handle).is_some());
+        if let (Some(handle), Operation::Take(take)) = (waiting, &live.operation) {
+            let access = take.won_access().cloned();
+            out.won_access.extend(access.map(|access| (handle, access)));
+        }
         out.done.extend(waiting.map(|handle| (handle, outcome)));
     }
 

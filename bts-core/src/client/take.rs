@@ -12,7 +12,7 @@ use super::pace::Wake;
 use super::read::{Reading, Verdict};
 use super::step::Step;
 use super::{Op, Outcome, SwapWith};
-use crate::content::{DecidedTake, Put, TakePayload};
+use crate::content::{Access, DecidedTake, Put, TakePayload};
 use crate::ids::{EntryId, ReplicaId, RequestId, SpaceName};
 use crate::message::{ClientBody, Found, ReadMode, Refused, Removal, ReplyBody};
 use crate::template::Template;
@@ -25,6 +25,8 @@ pub(super) struct Take {
     refused: BTreeMap<EntryId, Refused>,
     /// Nobody waits for the result any more: what is engaged is finished, nothing new begins.
     is_abandoned: bool,
+    /// The access lists of what was won.
+    won_access: Option<Access>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Take {
             stage: Stage::Choosing,
             refused: BTreeMap::new(),
             is_abandoned: false,
+            won_access: None,
         }
     }
 
@@ -153,6 +156,11 @@ impl Take {
             }
             Stage::Engaged(_) | Stage::Spreading(_) => true,
         }
+    }
+
+    /// The access lists of what was won, if it has any.
+    pub(super) fn won_access(&self) -> Option<&Access> {
+        self.won_access.as_ref()
     }
 
     fn choose(&mut self, step: &mut Step<'_>, wake: &mut Wake) -> Option<Choice> {
@@ -271,6 +279,7 @@ impl Take {
         if self.is_abandoned {
             put_back(step, choice);
         }
+        self.won_access.clone_from(&choice.access);
         self.finish(step, Outcome::Found(choice.found()))
     }
 

@@ -12,6 +12,7 @@ mod status;
 mod swap;
 mod take;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use bts_client::{Client, Config, Space};
@@ -96,6 +97,7 @@ fn log_to_stderr(verbose: bool) {
         .unwrap_or_else(|_| EnvFilter::new(format!("off,bts_client={usual},bts_certs={usual}")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }
