@@ -30,8 +30,8 @@ use crate::tuple::{Tuple, to_tuple};
 /// | [`swap`](Self::swap) | | the same, waiting for one |
 /// | [`rd_all`](Self::rd_all) | | reads all matching tuples |
 ///
-/// `in` is a keyword of Rust, and `r#in` no name to read; `take` says what it does, and
-/// [`Puts`](crate::Puts) and the papers call it so. The probes keep their names.
+/// `in` is a keyword of Rust, and `r#in` no name to read. `take` says what it does, and is what the
+/// protocol calls the message that does it. The probes keep Linda's names.
 ///
 /// Every operation has a deadline, that of the settings unless [`with_deadline`] or
 /// [`without_deadline`] say otherwise, and ends with [`Error::NoQuorum`] or [`Error::Timeout`] when
