@@ -28,7 +28,8 @@ pub const PEER_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Candidates in one read reply.
 pub const CANDIDATES_MAX: usize = 16;
-/// Decisions in one "empty but for D" reply; more are told as "not empty".
+/// Decisions in one "empty but for D" reply; more, or longer ones together than
+/// [`REPLY_BYTES_MAX`], are told as "not empty".
 pub const MOVED_MAX: usize = 64;
 /// Bytes of full contents, locks and decisions in one reply, besides the first of them.
 pub const REPLY_BYTES_MAX: usize = 1024 * 1024;
@@ -51,8 +52,11 @@ pub const WATCHES_PER_SESSION_MAX: usize = 4096;
 pub const RESERVATIONS_PER_SESSION_MAX: usize = 256;
 /// Contents stored for one writer key and not yet removed.
 pub const LIVE_CONTENTS_PER_WRITER_MAX: usize = 4_000_000;
-/// Contents stored for one id: two prove their writer faulty, more teach nothing.
+/// Contents of one id that a replica takes from their writer: two prove it faulty, more teach
+/// nothing. What a reader writes back is not refused, or nobody could read or miss the entry.
 pub const CONTENTS_PER_ID_MAX: usize = 4;
+/// Contents named in one status, the newest ones and the one asked about.
+pub const CONTENTS_PER_STATUS_MAX: usize = 64;
 /// Takes known per instance: that of the own first vote, the least, and one more.
 pub const TAKES_PER_INSTANCE_MAX: usize = 3;
 /// Takes named in one Promise.

@@ -67,6 +67,15 @@ pub enum Evidence {
         /// The other half.
         other: SealedVote,
     },
+    /// Two promises by one replica for one ballot of one instance.
+    ContradictingPromises {
+        /// The faulty replica.
+        replica: ReplicaId,
+        /// One half.
+        one: SignedBytes,
+        /// The other half.
+        other: SignedBytes,
+    },
     /// Two contents for one id by one writer.
     TwoContents {
         /// The faulty writer.

@@ -260,6 +260,10 @@ impl<M: Machine, S: Store> Driver<M, S> {
 
     fn describe(&self, evidence: &Evidence) -> (PublicKey, String, &'static str) {
         match evidence {
+            Evidence::ContradictingPromises { replica, .. } => {
+                let who = format!("replica {replica}");
+                (self.key_of(*replica), who, "it signed two different promises")
+            }
             Evidence::ContradictingVotes { replica, .. } => {
                 let who = format!("replica {replica}");
                 (self.key_of(*replica), who, "it signed two different votes")

@@ -13,7 +13,7 @@ use super::writeback::WriteBack;
 use crate::consensus::certificate::Value;
 use crate::crypto::verified::ValidCertificate;
 use crate::ids::{ContentHash, EntryId, Epoch, OpId, ReplicaId};
-use crate::limits::{CONTENTS_PER_ID_MAX, EPOCH_MAX};
+use crate::limits::{CONTENTS_PER_STATUS_MAX, EPOCH_MAX};
 use crate::message::Status;
 use crate::misbehavior::Forgery;
 use crate::quorum::ClusterSize;
@@ -207,7 +207,7 @@ fn try_check(
     status: Status,
 ) -> Result<(Sighting, Option<ValidCertificate>), Forgery> {
     let epoch = status.epoch;
-    if epoch.0 > EPOCH_MAX || status.contents.len() > CONTENTS_PER_ID_MAX {
+    if epoch.0 > EPOCH_MAX || status.contents.len() > CONTENTS_PER_STATUS_MAX {
         return Err(Forgery::WrongInstance);
     }
     let verifier = &step.shared.verifier;

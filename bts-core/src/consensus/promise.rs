@@ -12,7 +12,7 @@ use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
 use crate::ids::{Ballot, EntryId, Epoch, OpId, ReplicaId};
 use crate::limits::{EPOCH_MAX, TAKES_PER_PROMISE_MAX};
-use crate::misbehavior::Forgery;
+use crate::misbehavior::{Evidence, Forgery};
 
 /// The signed payload of a promise: "in `I(id, epoch)` I accept nothing below `ballot` any more;
 /// before it I had given this first vote and accepted this lock".
@@ -125,6 +125,19 @@ impl ValidPromise {
     /// The promise as it travels.
     pub fn signed(&self) -> &SignedBytes {
         self.signed.promise.signed()
+    }
+
+    /// Proof against its replica, if `other` is another promise of the same for the same ballot: a
+    /// correct one repeats its promise as it was.
+    pub fn contradicts(&self, other: &Self) -> Option<Evidence> {
+        let (one, two) = (self.payload(), other.payload());
+        let same_ballot = (&one.id, one.epoch, one.ballot) == (&two.id, two.epoch, two.ballot);
+        let contradicts = self.replica() == other.replica() && same_ballot && one != two;
+        contradicts.then(|| Evidence::ContradictingPromises {
+            replica: self.replica(),
+            one: self.signed().clone(),
+            other: other.signed().clone(),
+        })
     }
 
     /// The lock it reports.

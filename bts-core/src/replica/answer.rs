@@ -7,8 +7,8 @@ use super::{Event, Outgoing, Outputs, Principal, Replica};
 use crate::consensus::certificate::{Certificate, Statement, VoteKind};
 use crate::content::HeldContent;
 use crate::crypto::verified::ValidCertificate;
-use crate::ids::{ClientRef, EntryId, Epoch, PublicKey, ReplicaId, RequestId};
-use crate::limits::EVIDENCE_MAX;
+use crate::ids::{ClientRef, ContentHash, EntryId, Epoch, PublicKey, ReplicaId, RequestId};
+use crate::limits::{CONTENTS_PER_STATUS_MAX, EVIDENCE_MAX};
 use crate::message::{PeerMessage, Refused, Removal, Reply, ReplyBody, Status};
 use crate::misbehavior::{Evidence, Forgery};
 
@@ -148,7 +148,8 @@ impl Replica {
     /// Keeps proof against somebody, one pair per accused.
     pub(super) fn convict(&mut self, evidence: Evidence, out: &mut Outputs) {
         let accused = match &evidence {
-            Evidence::ContradictingVotes { replica, .. } => {
+            Evidence::ContradictingPromises { replica, .. }
+            | Evidence::ContradictingVotes { replica, .. } => {
                 self.options.configuration.key_of(*replica)
             }
             Evidence::TwoContents { writer, .. } => Some(*writer),
@@ -220,11 +221,17 @@ impl Replica {
 
     /// Tells a client that the instance it speaks of is over.
     pub(super) fn reply_over(&mut self, to: ClientRef, request: RequestId, id: &EntryId) {
+        // The decision holds what was put in place: nothing for whom the space is closed.
+        let policy = self.options.configuration.policy();
         let body = match self.released(id) {
             Some(certificate) if !self.store.is_removed(id) => ReplyBody::Released {
                 id: id.clone(),
                 certificate,
             },
+            _ if policy.forbids_space(&to.key, id.space(), false) => {
+                let why = format!("no right to read space {}", id.space());
+                ReplyBody::Refused(Refused::Forbidden(why))
+            }
             _ => ReplyBody::Removed {
                 id: id.clone(),
                 removal: self.removal(id),
@@ -243,16 +250,23 @@ impl Replica {
             },
             (None, None) => return,
         };
-        self.gate.promise(Outgoing::Peer(to, message));
+        if to != self.options.id {
+            self.gate.promise(Outgoing::Peer(to, message));
+        }
     }
 
-    /// How an entry stands here.
-    pub(super) fn status(&self, id: &EntryId, asker: ClientRef) -> Status {
+    /// How an entry stands here; `content` is among the contents named, if it is held.
+    pub(super) fn status(&self, id: &EntryId, content: &ContentHash, asker: ClientRef) -> Status {
         let Some(slot) = self.store.slot(id) else {
             return Status::default();
         };
+        let newest = slot.contents.iter().rev().filter(|c| c.hash != *content);
+        let contents = slot.content(content).into_iter().chain(newest);
         let mut status = Status {
-            contents: slot.contents.iter().map(|content| content.hash).collect(),
+            contents: contents
+                .map(|c| c.hash)
+                .take(CONTENTS_PER_STATUS_MAX)
+                .collect(),
             ..Status::default()
         };
         if let Some(bound) = slot.bound.as_deref() {

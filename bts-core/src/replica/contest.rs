@@ -9,8 +9,9 @@ use crate::consensus::choose::take_order;
 use crate::consensus::promise::ValidPromise;
 use crate::consensus::tally::Tally;
 use crate::content::TakePayload;
+use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::Verified;
-use crate::ids::{Ballot, ClientRef, Epoch, OpId, ReplicaId, RequestId};
+use crate::ids::{Ballot, ClientRef, Epoch, OpId, PublicKey, ReplicaId, RequestId};
 use crate::limits::TAKES_PER_INSTANCE_MAX;
 use crate::message::{LockRequest, Proposal};
 use crate::time::Time;
@@ -18,11 +19,17 @@ use crate::time::Time;
 /// Clients told of the end of one instance without asking again.
 const CONCERNED_MAX: usize = 64;
 
+/// Whom an open instance is charged to: the client that told of a Take, or the client whose Take a
+/// peer told of, together with that peer [C7].
+pub(super) type Account = (PublicKey, Option<ReplicaId>);
+
 /// An open instance.
 #[derive(Debug, Default)]
 pub(super) struct Contest {
     /// The epoch it is about.
-    pub(super) epoch: Epoch,
+    epoch: Epoch,
+    /// On whose account it was opened.
+    pub(super) account: Option<Account>,
     /// Valid, allowed Takes.
     pub(super) takes: BTreeMap<OpId, Verified<TakePayload>>,
     /// The latest valid promise of each replica, with the Takes that came with it.
@@ -53,7 +60,9 @@ pub(super) struct OwnBallot {
     pub(super) ballot: Ballot,
     /// What was proposed.
     pub(super) proposal: Proposal,
-    /// The same as a vote says it.
+    /// The Take that goes along with its lock: the one it names, or any for `Release`.
+    pub(super) evidence: SignedBytes,
+    /// What was proposed, as a vote says it.
     pub(super) statement: Statement,
     /// Prepare votes.
     pub(super) prepared: Tally,
@@ -64,7 +73,7 @@ pub(super) struct OwnBallot {
 }
 
 impl OwnBallot {
-    pub(super) fn new(proposal: Proposal) -> Self {
+    pub(super) fn new(proposal: Proposal, evidence: SignedBytes) -> Self {
         let statement = Statement {
             id: proposal.id.clone(),
             epoch: proposal.epoch,
@@ -74,6 +83,7 @@ impl OwnBallot {
         Self {
             ballot: proposal.ballot,
             proposal,
+            evidence,
             statement,
             prepared: Tally::new(VoteKind::Prepare),
             lock: None,
@@ -84,9 +94,10 @@ impl OwnBallot {
 
 impl Contest {
     /// Nothing known yet of this epoch.
-    pub(super) fn new(epoch: Epoch) -> Self {
+    pub(super) fn new(epoch: Epoch, account: Option<Account>) -> Self {
         Self {
             epoch,
+            account,
             ..Self::default()
         }
     }
@@ -94,6 +105,7 @@ impl Contest {
     /// Remembers a Take: the least by the order of the last epoch, and some more. `keep` is the
     /// Take of the own first vote, which stays.
     pub(super) fn learn(&mut self, take: Verified<TakePayload>, keep: Option<OpId>) {
+        debug_assert_eq!(self.epoch, take.epoch, "an instance ends with its epoch");
         self.takes.insert(take.op(), take);
         if self.takes.len() > TAKES_PER_INSTANCE_MAX {
             let most = self

@@ -209,6 +209,10 @@ impl<K: Ord + Clone> TemplateIndex<K> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.shapes.is_empty()
+    }
+
     /// The keys of all templates that may match the tuple; equal projections are as good as
     /// certain to match.
     pub(super) fn matching(&self, tuple: &Tuple) -> Vec<K> {

@@ -42,7 +42,7 @@ use crate::time::{Span, Time};
 pub use outputs::{Event, Outgoing, Outputs, Principal};
 pub use record::Record;
 
-use contest::Contest;
+use contest::{Account, Contest};
 use on_applied::Streams;
 use on_fetch::Fetches;
 use on_timer::Timers;
@@ -127,6 +127,8 @@ pub struct Replica {
     sessions: Sessions,
     /// Open instances with something to do.
     contests: BTreeMap<EntryId, Contest>,
+    /// How many of them were opened on each account.
+    opened: BTreeMap<Account, usize>,
     /// Entries that blocked `in`s are being told of.
     hints: BTreeMap<EntryId, Hint>,
     streams: Streams,
@@ -163,6 +165,7 @@ impl Replica {
             gate: Gate::default(),
             sessions: Sessions::default(),
             contests: BTreeMap::new(),
+            opened: BTreeMap::new(),
             hints: BTreeMap::new(),
             streams: Streams::default(),
             fetches: Fetches::default(),

@@ -226,7 +226,7 @@ impl Replica {
 
     /// Ends the contest, and tells the clients in it but the one whom it is known from.
     fn tell_concerned(&mut self, by: Principal, id: &EntryId, body: impl Fn() -> ReplyBody) {
-        let Some(contest) = self.contests.remove(id) else {
+        let Some(contest) = self.close_contest(id) else {
             return;
         };
         for (client, request) in contest.concerned() {

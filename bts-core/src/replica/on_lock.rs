@@ -2,14 +2,15 @@
 //! iff nothing higher was promised.
 
 use super::answer::Standing;
+use super::contest::Contest;
 use super::outputs::VoteTo;
 use super::record::Change;
 use super::{Outputs, Principal, Replica};
 use crate::consensus::certificate::{CertificateKind, Value, VoteKind};
 use crate::content::{Decision, TakePayload};
 use crate::crypto::verified::{ValidCertificate, Verified};
-use crate::ids::{ClientRef, ReplicaId, RequestId};
-use crate::message::{FetchKey, LockRequest, PeerMessage, ReplyBody};
+use crate::ids::{ClientRef, ReplicaId, RequestId, TakeNumber};
+use crate::message::{ClientBody, ClientRequest, FetchKey, LockRequest, PeerMessage, ReplyBody};
 use crate::misbehavior::Forgery;
 
 use super::stash::Stashed;
@@ -24,6 +25,8 @@ enum Locked {
     Refused,
     /// The content is lacking, and asked for.
     Lacking,
+    /// No allowed Take came with it, and none is known.
+    Unfounded,
 }
 
 impl Replica {
@@ -39,26 +42,31 @@ impl Replica {
             Err(forgery) => return self.blame_client(from, request, forgery, out),
         };
         let by = Principal::Client(from);
-        let id = take.id.clone();
-        match self.accept_lock(
-            by,
-            VoteTo::Client(from, request),
-            valid,
-            take,
-            lock.released,
-            out,
-        ) {
+        let (id, hash) = (take.id.clone(), take.content);
+        let to = VoteTo::Client(from, request);
+        match self.accept_lock(by, to, valid, take, lock.released.clone(), out) {
             Locked::Voted => {}
             Locked::Over => return self.reply_over(from, request, &id),
             Locked::Refused => {
-                let status = self.status(&id, from);
+                let status = self.status(&id, &hash, from);
                 let body = ReplyBody::Contended {
                     id: id.clone(),
                     status,
                 };
                 self.promise(from, request, body);
             }
-            Locked::Lacking => return,
+            Locked::Lacking => {
+                let message = ClientRequest {
+                    request,
+                    settled_below: TakeNumber(0),
+                    body: ClientBody::Lock(lock),
+                };
+                self.stash.keep(&id, Stashed::Client(from, message));
+                self.want(FetchKey::Content(id.clone(), hash), by, out);
+            }
+            Locked::Unfounded => {
+                return self.blame_client(from, request, Forgery::TakeMissing, out);
+            }
         }
         if let Some(contest) = self.contests.get_mut(&id) {
             contest.concern(from, request);
@@ -84,6 +92,7 @@ impl Replica {
                     .keep(&id, Stashed::Peer(from, PeerMessage::Lock(lock)));
                 self.want(lacks, by, out);
             }
+            Locked::Unfounded => self.blame(by, Forgery::TakeMissing, out),
         }
     }
 
@@ -131,11 +140,18 @@ impl Replica {
             }
             return Locked::Over;
         }
-        if !self.holds(&take) {
+        let knows_a_take = |contest: &Contest| !contest.takes.is_empty();
+        let informed = self.contests.get(&statement.id).is_some_and(knows_a_take);
+        let names_it = statement.value == Value::Take(take.op());
+        if !self.holds(&take) && (names_it || !informed) {
             return Locked::Lacking;
         }
         if self.allows(&take) {
-            self.learn(take.clone());
+            self.learn(take.clone(), None);
+        } else if !informed {
+            // Any Take can come with a lock of Release, and without an allowed one the promise
+            // that entering its ballot takes would be none for anybody [B2].
+            return Locked::Unfounded;
         }
         if statement.ballot < self.store.promised(&statement.id) {
             self.count("lock refused");
@@ -144,13 +160,23 @@ impl Replica {
         if statement.ballot > self.store.promised(&statement.id) {
             self.enter(&statement.id, statement.ballot, out);
         }
+        if statement.ballot < self.store.promised(&statement.id) {
+            return Locked::Refused;
+        }
         let bound = self.store.bound(&statement.id);
         let held = bound
             .and_then(|bound| bound.instance.locked())
             .map(|l| l.statement().clone());
-        if held.is_none_or(|held| held.ballot < statement.ballot) {
-            self.count("locked");
-            self.log(Change::Locked(valid, take), out);
+        match held.filter(|held| held.ballot == statement.ballot) {
+            Some(held) if held.value != statement.value => {
+                self.count("two locks of one ballot: over f replicas are faulty");
+                return Locked::Refused;
+            }
+            Some(_) => {}
+            None => {
+                self.count("locked");
+                self.log(Change::Locked(valid, take), out);
+            }
         }
         self.vote(to, VoteKind::Commit, statement);
         Locked::Voted

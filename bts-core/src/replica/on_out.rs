@@ -8,7 +8,7 @@ use super::{Outputs, Principal, Replica};
 use crate::content::{Content, EntryPayload, HeldContent, Outcome, Source};
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::Verified;
-use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId};
+use crate::ids::{ClientRef, ContentHash, EntryId, ReplicaId, RequestId};
 use crate::limits::CONTENTS_PER_ID_MAX;
 use crate::message::{PeerMessage, Refused, ReplyBody};
 use crate::misbehavior::Evidence;
@@ -40,6 +40,14 @@ impl Replica {
             let why = format!("{limit} entries of this writer are present");
             return self.refuse(from, request, Refused::Limit(why), out);
         }
+        let contents = self
+            .store
+            .slot(&entry.id)
+            .map_or(0, |slot| slot.contents.len());
+        if !self.is_settled(&entry) && contents >= CONTENTS_PER_ID_MAX {
+            let why = format!("{CONTENTS_PER_ID_MAX} contents signed for {}", entry.id);
+            return self.refuse(from, request, Refused::Limit(why), out);
+        }
         self.insert(HeldContent::from_entry(entry), out);
         self.promise(from, request, ReplyBody::Ack);
     }
@@ -61,14 +69,14 @@ impl Replica {
             let why = format!("its writer may not write into space {}", entry.id.space());
             return self.refuse(from, request, Refused::Forbidden(why), out);
         }
-        let id = entry.id.clone();
+        let (id, hash) = (entry.id.clone(), ContentHash(entry.leaf()));
         if !self.is_settled(&entry) {
             self.count("write-back stored");
             let signed = entry.signed().clone();
             self.insert(HeldContent::from_entry(entry), out);
             self.promise_peers(&PeerMessage::Relay { entry: signed });
         }
-        self.reply_status(from, request, &id);
+        self.reply_status(from, request, &id, hash);
     }
 
     /// An entry that a peer got by a write-back.
@@ -110,12 +118,18 @@ impl Replica {
         }
     }
 
-    /// Status of a present entry, or how it was removed.
-    pub(super) fn reply_status(&mut self, to: ClientRef, request: RequestId, id: &EntryId) {
+    /// Status of a present entry with a content that is held, or how it was removed.
+    pub(super) fn reply_status(
+        &mut self,
+        to: ClientRef,
+        request: RequestId,
+        id: &EntryId,
+        content: ContentHash,
+    ) {
         if self.store.is_removed(id) {
             return self.reply_over(to, request, id);
         }
-        let status = self.status(id, to);
+        let status = self.status(id, &content, to);
         self.promise(
             to,
             request,
@@ -134,16 +148,12 @@ impl Replica {
             return;
         }
         let others = self.store.slot(id).map_or(&[][..], |slot| &slot.contents);
-        let (count, other) = (others.len(), others.first().cloned());
-        if let Some(other) = other
+        if let Some(other) = others.first().cloned()
             && let (Source::Entry(one), Source::Entry(two)) = (&other.source, &content.source)
         {
             let (one, other) = (one.signed().clone(), two.signed().clone());
             let writer = two.signer();
             self.convict(Evidence::TwoContents { writer, one, other }, out);
-        }
-        if count >= CONTENTS_PER_ID_MAX {
-            return;
         }
         self.log(Change::Entry(content.clone()), out);
         self.wake(&content, out);
@@ -159,7 +169,7 @@ impl Replica {
 
     /// True if the entry is held or removed: storing it changes nothing.
     fn is_settled(&self, entry: &Verified<EntryPayload>) -> bool {
-        let hash = crate::ids::ContentHash(entry.leaf());
+        let hash = ContentHash(entry.leaf());
         self.store.is_removed(&entry.id) || self.store.content(&entry.id, &hash).is_some()
     }
 }

@@ -51,6 +51,8 @@ impl Replica {
             };
             self.stash.keep(&id, Stashed::Peer(from, message));
         }
+        // Also for a promise that counts: in the last epoch the owner and those who check its
+        // choice must judge the same Takes.
         lacking.into_iter().for_each(|key| self.want(key, by, out));
     }
 

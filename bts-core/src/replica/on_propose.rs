@@ -10,12 +10,12 @@ use super::stash::Stashed;
 use super::{Outputs, Principal, Replica};
 use crate::consensus::ballot::owner;
 use crate::consensus::certificate::{SealedVote, Statement, Value, VoteKind};
-use crate::consensus::choose::choose;
+use crate::consensus::choose::{Choice, choose};
 use crate::consensus::promise::{PromiseFault, ValidPromise};
 use crate::consensus::tally::{Counted, Tally};
 use crate::content::{Decision, TakePayload};
 use crate::crypto::verified::{Verified, VerifiedVote};
-use crate::ids::{EntryId, OpId, ReplicaId};
+use crate::ids::{OpId, ReplicaId};
 use crate::limits::TAKES_PER_PROMISE_MAX;
 use crate::message::{FetchKey, LockRequest, PeerMessage, Proposal};
 use crate::misbehavior::{Evidence, Forgery};
@@ -63,6 +63,7 @@ impl Replica {
                 );
                 keys.into_iter().for_each(|key| self.want(key, by, out));
             }
+            Err(Unjustified::Differs) => self.count("free choice differs"),
             Err(Unjustified::Forged(forgery)) => self.blame(by, forgery, out),
         }
     }
@@ -73,7 +74,6 @@ impl Replica {
             return;
         };
         let (id, quorum) = (vote.statement().id.clone(), self.size.ack_quorum());
-        let take = self.evidence_of(&id, vote.statement().value);
         let released = self.released(&id);
         let Some(own) = self
             .contests
@@ -89,10 +89,10 @@ impl Replica {
         }
         let proof = contradiction(&mut own.prepared, vote);
         let certificate = own.prepared.certificate(&own.statement, quorum);
-        if let (None, Some(certificate), Some(take)) = (&own.lock, certificate, take) {
+        if let (None, Some(certificate)) = (&own.lock, certificate) {
             let lock = LockRequest {
                 certificate,
-                take,
+                take: own.evidence.clone(),
                 released,
             };
             own.lock = Some(lock.clone());
@@ -124,18 +124,15 @@ impl Replica {
         }
         let proof = contradiction(&mut own.committed, vote);
         let certificate = own.committed.certificate(&own.statement, quorum);
-        let take = own.lock.as_ref().map(|lock| lock.take.clone());
         let is_take = matches!(own.statement.value, Value::Take(_));
+        let take = is_take.then(|| own.evidence.clone());
         proof
             .into_iter()
             .for_each(|evidence| self.convict(evidence, out));
         let Some(certificate) = certificate else {
             return;
         };
-        let decision = Decision {
-            certificate,
-            take: take.filter(|_| is_take),
-        };
+        let decision = Decision { certificate, take };
         match self.verifier.decision(decision.clone()) {
             Ok(outcome) => {
                 self.count("decided as owner");
@@ -157,7 +154,7 @@ impl Replica {
         let id = &statement.id;
         for take in takes.values().chain(&chosen) {
             if self.allows(take) {
-                self.learn(take.clone());
+                self.learn(take.clone(), None);
             }
         }
         if statement.ballot > self.store.promised(id) {
@@ -188,15 +185,12 @@ impl Replica {
         proposal: &Proposal,
         takes: &Takes,
     ) -> Result<Option<Verified<TakePayload>>, Unjustified> {
+        if proposal.promises.len() != self.size.promise_quorum() {
+            return Err(Forgery::WrongInstance.into());
+        }
         let known = |op: &OpId| takes.get(op).cloned();
-        let lacks_some = takes.values().any(|take| !self.holds(take));
-        let lacking = || {
-            let lacks = takes
-                .values()
-                .filter(|take| !self.holds(take))
-                .map(|take| take.content);
-            Unjustified::Lacks(lacks.collect())
-        };
+        let lacks = takes.values().filter(|take| !self.holds(take));
+        let lacks: Vec<_> = lacks.map(|take| take.content).collect();
         let mut promises = Vec::new();
         for signed in &proposal.promises {
             let signed = self.verifier.signed_promise(signed.clone())?;
@@ -204,8 +198,8 @@ impl Replica {
             match ValidPromise::new(&self.verifier, signed, known, allows) {
                 Ok(promise) => promises.push(promise),
                 Err(PromiseFault::BadLock(forgery)) => return Err(forgery.into()),
-                Err(PromiseFault::NoAllowedTake) if lacks_some => {
-                    return Err(lacking());
+                Err(PromiseFault::NoAllowedTake) if !lacks.is_empty() => {
+                    return Err(Unjustified::Lacks(lacks));
                 }
                 Err(PromiseFault::NoAllowedTake | PromiseFault::FirstUnknown(_)) => {
                     return Err(Forgery::TakeMissing.into());
@@ -218,11 +212,15 @@ impl Replica {
             let instance = (&promise.id, promise.epoch, promise.ballot);
             instance == (&proposal.id, proposal.epoch, proposal.ballot)
         });
-        if same && !choice.permits(proposal.value) && lacks_some {
-            return Err(lacking());
-        }
-        if !same || !choice.permits(proposal.value) {
+        if !same {
             return Err(Forgery::WrongInstance.into());
+        }
+        if !choice.permits(proposal.value) {
+            return Err(match choice {
+                Choice::Forced(_) => Forgery::WrongInstance.into(),
+                Choice::Free { .. } if lacks.is_empty() => Unjustified::Differs,
+                Choice::Free { .. } => Unjustified::Lacks(lacks),
+            });
         }
         match proposal.value {
             Value::Release | Value::Expire => Ok(None),
@@ -249,24 +247,14 @@ impl Replica {
         self.blame(Principal::Replica(from), forgery, out);
         None
     }
-
-    /// The Take that goes along with a lock: the one it names, or any for `Release`.
-    fn evidence_of(&self, id: &EntryId, value: Value) -> Option<crate::crypto::sign::SignedBytes> {
-        let take = match value {
-            Value::Take(op) => self.known_take(id, &op),
-            Value::Release | Value::Expire => self
-                .contests
-                .get(id)
-                .and_then(|contest| contest.least().cloned()),
-        };
-        take.map(|take| take.signed().clone())
-    }
 }
 
 /// Why a proposal gets no vote.
 enum Unjustified {
     /// Contents that are not held; they are asked for.
     Lacks(Vec<crate::ids::ContentHash>),
+    /// The owner knows of other Takes than this replica; neither need be at fault.
+    Differs,
     /// The owner is at fault.
     Forged(Forgery),
 }

@@ -89,14 +89,10 @@ impl Replica {
             None => (Since::NoSuchWatch, Vec::new()),
             Some(watch) if watch.broken => (Since::No, Vec::new()),
             Some(watch) => {
-                let moved = self.moved(&from, &watch.space, &watch.template, watch.mode.takes());
-                let moved: Vec<_> = moved
-                    .into_iter()
-                    .filter(|(op, _)| !stable.contains(op))
-                    .collect();
-                match moved.len() <= MOVED_MAX {
-                    true => (Since::Yes, moved.into_iter().map(|(_, d)| d).collect()),
-                    false => (Since::No, Vec::new()),
+                let (space, takes) = (&watch.space, watch.mode.takes());
+                match self.moved(&from, space, &watch.template, takes, stable) {
+                    Some(moved) => (Since::Yes, moved),
+                    None => (Since::No, Vec::new()),
                 }
             }
         };
@@ -170,7 +166,7 @@ impl Replica {
             bytes += content
                 .as_ref()
                 .map_or(0, |content| codec::encode(content).len());
-            let status = self.status(&id, *client);
+            let status = self.status(&id, &hash, *client);
             Candidate {
                 id,
                 hash,
@@ -262,10 +258,10 @@ impl Replica {
 
     /// Begins a watch. More moved entries than fit are told as "not empty", without one.
     fn watch(&mut self, from: &ClientRef, read: &ReadRequest) -> (Option<WatchId>, Vec<Decision>) {
-        let moved = self.moved(from, &read.space, &read.template, read.mode.takes());
-        if moved.len() > MOVED_MAX {
+        let takes = read.mode.takes();
+        let Some(moved) = self.moved(from, &read.space, &read.template, takes, &[]) else {
             return (None, Vec::new());
-        }
+        };
         let watch = Watch {
             client: *from,
             space: read.space.clone(),
@@ -273,26 +269,36 @@ impl Replica {
             mode: read.mode,
             broken: false,
         };
-        (
-            self.sessions.watch(watch),
-            moved.into_iter().map(|(_, decision)| decision).collect(),
-        )
+        (self.sessions.watch(watch), moved)
     }
 
-    /// R-4.2e: decisions that removed entries this client would have seen, and are not known to be stable.
+    /// R-4.2e: decisions that removed entries this client would have seen, and are not known to be
+    /// stable; `None` if they are more than one reply can hold.
     fn moved(
         &self,
         from: &ClientRef,
         space: &SpaceName,
         template: &Template,
         takes: bool,
-    ) -> Vec<(OpId, Decision)> {
+        stable: &[OpId],
+    ) -> Option<Vec<Decision>> {
         let sees = |content: &HeldContent| {
             template.matches(&content.tuple) && self.may(from, content, takes)
         };
-        self.unstable(space)
+        let matching = self
+            .unstable(space)
             .filter(|unstable| unstable.contents.iter().any(sees))
-            .map(|unstable| (unstable.decided.op(), unstable.decided.to_wire()))
-            .collect()
+            .filter(|unstable| !stable.contains(&unstable.decided.op()));
+        let mut moved = Vec::new();
+        let mut bytes = 0;
+        for unstable in matching {
+            let decision = unstable.decided.to_wire();
+            bytes += codec::encode(&decision).len();
+            moved.push(decision);
+            if moved.len() > MOVED_MAX || bytes > REPLY_BYTES_MAX {
+                return None;
+            }
+        }
+        Some(moved)
     }
 }

@@ -33,6 +33,7 @@ impl Replica {
         if let Some(refusal) = self.over_limit(&take, settled_below) {
             return self.refuse(from, request, refusal, out);
         }
+        self.learn(take.clone(), None);
         self.concern(&take, from, request);
         let instance = self
             .store
@@ -41,7 +42,7 @@ impl Replica {
         let instance = instance.unwrap_or_default();
         if instance.may_first_vote(take.op()).is_err() {
             self.count("take contended");
-            let (id, status) = (take.id.clone(), self.status(&take.id, from));
+            let (id, status) = (take.id.clone(), self.status(&take.id, &take.content, from));
             return self.promise(from, request, ReplyBody::Contended { id, status });
         }
         if instance.first().is_none() {
@@ -67,8 +68,12 @@ impl Replica {
         let Some(take) = self.admit_take(from, request, message, out) else {
             return;
         };
+        if !self.learn(take.clone(), Some((from.key, None))) {
+            let why = "too many open instances that this client told of".to_owned();
+            return self.refuse(from, request, Refused::Limit(why), out);
+        }
         self.concern(&take, from, request);
-        self.reply_status(from, request, &take.id);
+        self.reply_status(from, request, &take.id, take.content);
     }
 
     /// Verifies a Take, takes in what came with it, and makes it known; `None` if the client has
@@ -116,7 +121,6 @@ impl Replica {
             self.refuse(from, request, Refused::Forbidden(why), out);
             return None;
         }
-        self.learn(take.clone());
         Some(take)
     }
 

@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use super::contest::{Contest, Heard, OwnBallot};
+use super::contest::{Account, Contest, Heard, OwnBallot};
 use super::on_timer::Timer;
 use super::record::Change;
-use super::{Outgoing, Outputs, Replica};
+use super::{Outgoing, Outputs, Principal, Replica};
 use crate::codec;
 use crate::consensus::ballot::owner;
 use crate::consensus::certificate::Value;
 use crate::consensus::choose::{choose, takes_behind};
-use crate::consensus::promise::{PromisePayload, SignedPromise, ValidPromise};
+use crate::consensus::promise::{PromiseFault, PromisePayload, SignedPromise, ValidPromise};
 use crate::content::TakePayload;
 use crate::crypto::sign::Kind;
 use crate::crypto::verified::Verified;
@@ -25,8 +25,10 @@ use crate::time::Span;
 const RIVALS_FRACTION: u64 = 8;
 
 impl Replica {
-    /// a valid Take is known, its content held, the policy allows it: the timer runs.
-    pub(super) fn learn(&mut self, take: Verified<TakePayload>) {
+    /// a valid Take is known, its content held, the policy allows it: the timer runs. False if
+    /// that would open one instance too many on this account; what a replica is bound by anyway is
+    /// on nobody's [C7].
+    pub(super) fn learn(&mut self, take: Verified<TakePayload>, account: Option<Account>) -> bool {
         let (id, epoch) = (take.id.clone(), take.epoch);
         let bound = self.store.bound(&id);
         let keep = bound.and_then(|bound| bound.instance.first());
@@ -34,10 +36,13 @@ impl Replica {
         let unlocked = bound.is_none_or(|bound| bound.instance.locked().is_none());
         let window_ends = self.now + self.options.window;
         let rivals_since = self.now + self.rival_span();
-        let contest = self.contests.entry(id.clone()).or_default();
-        if contest.epoch != epoch {
-            *contest = Contest::new(epoch);
+        if !self.open_contest(&id, epoch, account) {
+            self.count("evidence over the limit");
+            return false;
         }
+        let Some(contest) = self.contests.get_mut(&id) else {
+            return false;
+        };
         contest.learn(take, keep);
         if untouched {
             contest.window_ends.get_or_insert(window_ends);
@@ -46,6 +51,37 @@ impl Replica {
             }
         }
         self.arm_contest(&id);
+        true
+    }
+
+    fn open_contest(&mut self, id: &EntryId, epoch: Epoch, account: Option<Account>) -> bool {
+        if self.contests.contains_key(id) {
+            return true;
+        }
+        if let Some(account) = account {
+            let open = self.opened.entry(account).or_default();
+            if *open >= self.options.limits.open_votes_per_client {
+                return false;
+            }
+            *open += 1;
+        }
+        self.contests
+            .insert(id.clone(), Contest::new(epoch, account));
+        true
+    }
+
+    /// The instance is over.
+    pub(super) fn close_contest(&mut self, id: &EntryId) -> Option<Contest> {
+        let contest = self.contests.remove(id)?;
+        if let Some(account) = contest.account
+            && let Some(open) = self.opened.get_mut(&account)
+        {
+            *open -= 1;
+            if *open == 0 {
+                self.opened.remove(&account);
+            }
+        }
+        Some(contest)
     }
 
     /// R-5.1a: the timer of an open instance.
@@ -112,14 +148,15 @@ impl Replica {
         self.log(Change::Entered(signed.clone(), takes.clone()), out);
         self.count("ballot entered");
         let again = self.now + self.window_of(ballot);
-        let contest = self.contests.entry(id.clone()).or_default();
-        contest.epoch = epoch;
+        let new = || Contest::new(epoch, None);
+        let contest = self.contests.entry(id.clone()).or_insert_with(new);
         contest.window_ends = None;
         contest.rivals_since = None;
         contest.repeat_at = Some(again);
         contest.own = None;
         let peers = self.peers();
         self.repeat_promise(id, &peers);
+        self.arm_contest(id);
         self.hear(signed, takes, out);
     }
 
@@ -140,23 +177,29 @@ impl Replica {
                 .or_else(|| self.known_take(&id, op))
         };
         let valid = ValidPromise::new(&self.verifier, signed, known, |take| self.allows(take));
-        let Ok(promise) = valid else {
-            self.count("promise not valid");
-            return false;
+        let promise = match valid {
+            Ok(promise) => promise,
+            Err(fault) => {
+                self.count("promise not valid");
+                if let PromiseFault::BadLock(forgery) = fault {
+                    self.blame(Principal::Replica(replica), forgery, out);
+                }
+                return false;
+            }
         };
         for take in promise.allowed().values().cloned().collect::<Vec<_>>() {
-            self.learn(take);
+            let account = (take.client, Some(replica));
+            self.learn(take, Some(account));
         }
         let Some(contest) = self.contests.get_mut(&id) else {
             return false;
         };
-        let ballot = promise.payload().ballot;
-        let newer = contest
-            .heard
-            .get(&replica)
-            .map(|heard| heard.promise.payload().ballot);
-        if newer.is_none_or(|heard| heard < ballot) {
+        let heard = contest.heard.get(&replica).map(|heard| &heard.promise);
+        let before = heard.map(ValidPromise::payload);
+        if before.is_none_or(|before| before.ballot < promise.payload().ballot) {
             contest.heard.insert(replica, Heard { promise, takes });
+        } else if let Some(evidence) = heard.and_then(|heard| heard.contradicts(&promise)) {
+            self.convict(evidence, out);
         }
         self.climb(&id, out);
         true
@@ -175,7 +218,7 @@ impl Replica {
             takes: takes.iter().map(|take| take.signed().clone()).collect(),
             released: self.released(id),
         };
-        for peer in to {
+        for peer in to.iter().filter(|peer| **peer != self.options.id) {
             self.gate.promise(Outgoing::Peer(*peer, message.clone()));
         }
     }
@@ -232,9 +275,18 @@ impl Replica {
         if contest.own.as_ref().is_some_and(|own| own.ballot >= ballot) {
             return;
         }
-        let of_ballot = contest.heard.values().map(|heard| &heard.promise);
-        let promises: Vec<_> = of_ballot
-            .filter(|promise| promise.payload().ballot == ballot)
+        // A promise whose lock names a Take that did not come with it is of no use: whoever is
+        // correct sends the Take along, and a faulty one must not hold up the ballot.
+        let usable = |promise: &&ValidPromise| {
+            let value = promise.lock().map(|lock| lock.statement().value);
+            promise.payload().ballot == ballot
+                && !matches!(value, Some(Value::Take(op)) if self.known_take(id, &op).is_none())
+        };
+        let promises: Vec<_> = contest
+            .heard
+            .values()
+            .map(|heard| &heard.promise)
+            .filter(usable)
             .take(self.size.promise_quorum())
             .cloned()
             .collect();
@@ -249,11 +301,13 @@ impl Replica {
         };
         let value = choice.pick(waits);
         let takes = self.takes_named(id, &promises, value);
-        if let Value::Take(op) = value
-            && !takes.contains_key(&op)
-        {
+        let evidence = match value {
+            Value::Take(op) => takes.get(&op),
+            Value::Release | Value::Expire => takes.values().find(|take| self.allows(take)),
+        };
+        let Some(evidence) = evidence.map(|take| take.signed().clone()) else {
             return self.count("proposal lacks its take");
-        }
+        };
         self.count(match choice {
             crate::consensus::choose::Choice::Forced(_) => "proposed forced",
             crate::consensus::choose::Choice::Free { .. } => "proposed free",
@@ -271,7 +325,7 @@ impl Replica {
             released: self.released(id),
         };
         if let Some(contest) = self.contests.get_mut(id) {
-            contest.own = Some(OwnBallot::new(proposal.clone()));
+            contest.own = Some(OwnBallot::new(proposal.clone(), evidence));
         }
         self.promise_peers(&PeerMessage::Propose(proposal.clone()));
         self.on_propose(self.options.id, proposal, out);

@@ -172,6 +172,9 @@ impl Sessions {
             watch.broken = true;
             index.remove(&watch.template, &id);
         }
+        if index.is_empty() {
+            self.watches_of.remove(space);
+        }
     }
 
     /// For whom an entry is reserved.
@@ -233,6 +236,9 @@ impl Sessions {
         };
         if let Some(index) = self.waiters_of.get_mut(&waiter.space) {
             index.remove(&waiter.template, &key);
+            if index.is_empty() {
+                self.waiters_of.remove(&waiter.space);
+            }
         }
     }
 
@@ -242,6 +248,9 @@ impl Sessions {
         };
         if let Some(index) = self.watches_of.get_mut(&watch.space) {
             index.remove(&watch.template, &id);
+            if index.is_empty() {
+                self.watches_of.remove(&watch.space);
+            }
         }
     }
 }

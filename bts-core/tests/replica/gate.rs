@@ -5,7 +5,8 @@ use bts_core::message::{
     ClientBody, FetchKey, LockRequest, PeerMessage, ReadMode, ReplyBody, TakeRequest,
 };
 
-use crate::support::{Client, Target, World, any, bare, promise_of, read, statement, task};
+use crate::cast::{Client, Target, any, bare, promise_of, read, statement, task};
+use crate::support::World;
 
 /// A replica with one entry on a disk that is slow from now on.
 fn slow() -> (World, Client, Target) {
@@ -124,7 +125,7 @@ fn gate_a9_applied_decision_and_moved_wait() {
             applied: true,
         },
     );
-    let key = FetchKey::Decision(target.id.clone());
+    let key = FetchKey::Decision(target.id);
     let fetched = world.send(&client, 0, ClientBody::Fetch(key));
     let moved = world.send(&client, 0, read(task(1).into(), ReadMode::Rdp));
     world.pass(crate::support::WINDOW);
@@ -186,7 +187,7 @@ fn gate_a9_proposal_and_prepare_vote_wait() {
     let client = world.client(1);
     let (target, take) = owned_by(&mut world, &client, 1);
     world.slow.insert(0);
-    let proposal = crate::support::proposal(&world, &target.id, 0, 1, &take, &[1, 2, 3]);
+    let proposal = crate::cast::proposal(&world, &target.id, 0, 1, &take, &[1, 2, 3]);
     world.peer(1, 0, PeerMessage::Propose(proposal));
     let voted = |world: &World| {
         let vote = |(_, _, m): &(u16, u16, PeerMessage)| matches!(m, PeerMessage::PrepareVote(_));
@@ -203,7 +204,7 @@ fn owned_by(
     client: &Client,
     owner: u16,
 ) -> (Target, bts_core::crypto::sign::SignedBytes) {
-    let target = crate::support::owned_by(world, client, owner, &[0]);
+    let target = crate::cast::owned_by(world, client, owner, &[0]);
     let take = client.take(&target, 0, 1);
     (target, take)
 }

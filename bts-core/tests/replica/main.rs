@@ -1,7 +1,12 @@
 //! The replica, rule by rule and attack by attack: each test is named by the mark of the attack it
 //! repeats (docs/attacks.md) or by the rule it asks for.
 
+mod cast;
 mod gate;
+mod limits;
 mod peers;
+mod promises;
 mod proposals;
+mod recover;
 mod support;
+mod votes;

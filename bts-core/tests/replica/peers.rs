@@ -8,7 +8,8 @@ use bts_core::limits::{FETCHES_PER_SENDER_MAX, STASHED_PER_SENDER_MAX};
 use bts_core::message::{ClientBody, FetchKey, Given, PeerMessage, Removal, ReplyBody};
 use bts_core::time::Span;
 
-use crate::support::{Client, Target, WINDOW, World, any, bare, task};
+use crate::cast::{Client, Target, any, bare, promise_of, read, task};
+use crate::support::{WINDOW, World};
 
 /// A line of swaps x, x.0, x.0.0, ... and the decision of each.
 fn line(world: &World, client: &Client, target: &Target, length: u64) -> Vec<Decision> {
@@ -106,7 +107,7 @@ fn peers_client_decide_below_a_missing_origin_is_answered_in_the_end() {
     let request = world.send(&client, 0, body);
     assert_eq!(world.answer(0, &client, request), None);
     let removal = Removal::Decision(decisions[0].clone());
-    let id = target.id.clone();
+    let id = target.id;
     world.peer(1, 0, PeerMessage::Removed { id, removal });
     let answer = world.answer(0, &client, request);
     assert!(
@@ -342,7 +343,7 @@ fn peers_message_waits_for_its_content_and_is_handled_then() {
     let op = world.op(&take);
     for seq in 0..2 * STASHED_PER_SENDER_MAX as u64 {
         // Another ballot each time, as nothing says that a faulty peer is modest.
-        let promise = crate::support::promise_of(&target.id, 0, 1 + seq as u32, &[op]);
+        let promise = promise_of(&target.id, 0, 1 + seq as u32, &[op]);
         let message = PeerMessage::Promise {
             promise: world.promise(2, &promise),
             takes: vec![take.clone()],
@@ -365,12 +366,12 @@ fn peers_content_that_was_not_asked_for_is_ignored() {
     let mut world = World::with_real(&[0]);
     let client = world.client(1);
     let target = world.target(client.entry(1, task(1)));
-    let given = Given::Content(target.id.clone(), target.content.clone());
+    let given = Given::Content(target.id.clone(), target.content);
     world.peer(1, 0, PeerMessage::Given(given));
     let answer = world.ask(
         &client,
         0,
-        crate::support::read(any("task"), bts_core::message::ReadMode::Rdp),
+        read(any("task"), bts_core::message::ReadMode::Rdp),
     );
     let Some(ReplyBody::Found { candidates, .. }) = answer else {
         panic!("{answer:?}")
@@ -425,9 +426,9 @@ fn peers_c6_proof_of_a_put_waits_for_what_it_descends_from() {
     };
     let mut request = bare(&client.take(&put, 0, 3));
     request.content = Some(put.content.clone());
-    world.ask(&client, 0, ClientBody::Take(request.clone()));
+    world.ask(&client, 0, ClientBody::Take(request));
     let removal = Removal::Decision(decisions[0].clone());
-    let id = target.id.clone();
+    let id = target.id;
     world.peer(1, 0, PeerMessage::Removed { id, removal });
     let key = FetchKey::Content(put.id.clone(), put.hash);
     let answer = world.ask(&client, 0, ClientBody::Fetch(key));

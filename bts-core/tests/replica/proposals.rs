@@ -8,7 +8,8 @@ use bts_core::crypto::sign::SignedBytes;
 use bts_core::ids::{Ballot, Epoch, ReplicaId};
 use bts_core::message::{ClientBody, FetchKey, Given, PeerMessage, Proposal, TakeRequest};
 
-use crate::support::{Client, Target, World, owned_by, promise_of, task};
+use crate::cast::{Client, Target, owned_by, promise_of, task};
+use crate::support::World;
 
 /// The prepare vote that replica 0 sent last, if any.
 fn voted(world: &World) -> bool {
@@ -97,7 +98,7 @@ fn proposal_a2_content_that_the_voter_lacks_is_asked_for() {
     let asked = (0, 1, PeerMessage::Fetch(key));
     assert!(world.wire.contains(&asked), "{:?}", world.wire);
 
-    let given = Given::Content(lacked.id.clone(), lacked.content.clone());
+    let given = Given::Content(lacked.id.clone(), lacked.content);
     world.peer(1, 0, PeerMessage::Given(given));
     assert!(voted(&world), "{:?}", world.wire);
 }

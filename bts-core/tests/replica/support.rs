@@ -6,25 +6,21 @@ use std::sync::Arc;
 
 use bts_core::codec;
 use bts_core::configuration::{Configuration, Policy};
-use bts_core::consensus::ballot;
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
-use bts_core::content::{Content, Decision, EntryPayload, Put, TakePayload};
+use bts_core::content::{Content, Decision};
 use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
 use bts_core::crypto::verified::Verifier;
 use bts_core::ids::{
-    Ballot, ClientRef, ClusterId, ContentHash, EntryId, Epoch, Incarnation, Lsn, OpId, PublicKey,
-    ReplicaId, RequestId, Seq, Session, SpaceName, TakeNumber,
+    ClientRef, ClusterId, ContentHash, EntryId, Incarnation, Lsn, OpId, PublicKey, ReplicaId,
+    RequestId, Session, TakeNumber,
 };
-use bts_core::message::{
-    ClientBody, ClientRequest, PeerMessage, Proposal, ReadMode, ReadRequest, ReplyBody, Status,
-    TakeRequest,
-};
+use bts_core::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, ReplyBody, Status};
 use bts_core::replica::{Event, Input, Limits, Options, Outgoing, Outputs, Replica};
-use bts_core::template::{Pattern, Template};
 use bts_core::time::{Span, Time};
 use bts_core::tuple::Tuple;
-use ed25519_dalek::SigningKey;
+
+use crate::cast::{Client, Target, key, statement};
 
 /// Δ of all replicas.
 pub(crate) const WINDOW: Span = Span::from_millis(1000);
@@ -308,12 +304,6 @@ impl World {
             .map(|(_, _, _, body)| body.clone())
     }
 
-    /// Asks all real replicas.
-    pub(crate) fn ask_all(&mut self, client: &Client, body: &ClientBody) -> Vec<Option<ReplyBody>> {
-        let real = self.real().into_iter();
-        real.map(|i| self.ask(client, i, body.clone())).collect()
-    }
-
     /// Writes an entry at these replicas.
     pub(crate) fn out(&mut self, client: &Client, seq: u64, tuple: Tuple, at: &[u16]) -> Target {
         let entry = client.entry(seq, tuple);
@@ -354,7 +344,7 @@ impl World {
 
     /// True if the replica reports the entry as removed.
     pub(crate) fn is_removed(&mut self, client: &Client, at: u16, id: &EntryId) -> bool {
-        let key = bts_core::message::FetchKey::Decision(id.clone());
+        let key = FetchKey::Decision(id.clone());
         let answer = self.ask(client, at, ClientBody::Fetch(key));
         matches!(answer, Some(ReplyBody::Removed { .. }))
     }
@@ -401,161 +391,5 @@ impl World {
 
     pub(crate) fn promise(&self, by: u16, promise: &PromisePayload) -> SignedBytes {
         self.signers[usize::from(by)].sign(Kind::Promise, codec::encode(promise))
-    }
-
-    /// How often a replica counted this.
-    pub(crate) fn count(&mut self, client: &Client, at: u16, what: &str) -> u64 {
-        match self.ask(client, at, ClientBody::Inspect) {
-            Some(ReplyBody::Report(report)) => {
-                let counter = report.counters.iter().find(|(name, _)| name == what);
-                counter.map_or(0, |(_, count)| *count)
-            }
-            other => panic!("no report: {other:?}"),
-        }
-    }
-}
-
-/// An entry that can be taken.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) id: EntryId,
-    pub(crate) hash: ContentHash,
-    pub(crate) content: Content,
-}
-
-/// A client, and whatever it can sign.
-pub(crate) struct Client {
-    pub(crate) signer: Signer,
-    pub(crate) at: ClientRef,
-}
-
-impl Client {
-    pub(crate) fn entry(&self, seq: u64, tuple: Tuple) -> SignedBytes {
-        self.entry_in("jobs", seq, tuple)
-    }
-
-    pub(crate) fn entry_in(&self, space: &str, seq: u64, tuple: Tuple) -> SignedBytes {
-        let space = SpaceName::new(space).expect("a good name");
-        let payload = EntryPayload {
-            id: EntryId::written(space, self.at.key, self.at.session, Seq(seq)),
-            tuple,
-            expiry: None,
-            access: None,
-        };
-        self.signer.sign(Kind::Entry, codec::encode(&payload))
-    }
-
-    pub(crate) fn take(&self, target: &Target, epoch: u8, number: u64) -> SignedBytes {
-        self.take_and_put(target, epoch, number, &[])
-    }
-
-    pub(crate) fn take_and_put(
-        &self,
-        target: &Target,
-        epoch: u8,
-        number: u64,
-        puts: &[Tuple],
-    ) -> SignedBytes {
-        let payload = TakePayload {
-            client: self.at.key,
-            session: self.at.session,
-            number: TakeNumber(number),
-            id: target.id.clone(),
-            content: target.hash,
-            epoch: Epoch(epoch),
-            puts: puts.iter().cloned().map(Put::from).collect(),
-        };
-        self.signer.sign(Kind::Take, codec::encode(&payload))
-    }
-}
-
-fn key(seed: u8) -> SigningKey {
-    SigningKey::from_bytes(&[seed; 32])
-}
-
-/// `("task", number)`.
-pub(crate) fn task(number: u64) -> Tuple {
-    Tuple(vec!["task".into(), number.into()])
-}
-
-/// Matches every pair whose first field is this.
-pub(crate) fn any(kind: &str) -> Template {
-    Template(vec![Pattern::Exact(kind.into()), Pattern::Any])
-}
-
-pub(crate) fn read(template: Template, mode: ReadMode) -> ClientBody {
-    ClientBody::Read(ReadRequest {
-        space: SpaceName::new("jobs").expect("a good name"),
-        template,
-        mode,
-        start: 0,
-        candidates: 16,
-        full: ReplicaId(0),
-    })
-}
-
-/// A request for a vote that brings nothing along.
-pub(crate) fn bare(take: &SignedBytes) -> TakeRequest {
-    TakeRequest {
-        take: take.clone(),
-        content: None,
-        released: None,
-    }
-}
-
-pub(crate) fn statement(id: &EntryId, epoch: u8, ballot: u32, value: Value) -> Statement {
-    Statement {
-        id: id.clone(),
-        epoch: Epoch(epoch),
-        ballot: Ballot(ballot),
-        value,
-    }
-}
-
-/// A promise of a replica without first vote and lock.
-pub(crate) fn promise_of(id: &EntryId, epoch: u8, ballot: u32, takes: &[OpId]) -> PromisePayload {
-    PromisePayload {
-        id: id.clone(),
-        epoch: Epoch(epoch),
-        ballot: Ballot(ballot),
-        first: None,
-        lock: None,
-        takes: takes.to_vec(),
-    }
-}
-
-/// An entry, stored at these replicas, whose ballot 1 of epoch 0 belongs to `owner`.
-pub(crate) fn owned_by(world: &mut World, client: &Client, owner: u16, at: &[u16]) -> Target {
-    let size = world.configuration.size();
-    let owned = |seq: &u64| {
-        let space = SpaceName::new("jobs").expect("a good name");
-        let id = EntryId::written(space, client.at.key, client.at.session, Seq(*seq));
-        ballot::owner(size, &id, Epoch(0), Ballot(1)) == ReplicaId(owner)
-    };
-    let seq = (1000..).find(owned).expect("every replica owns some");
-    world.out(client, seq, task(seq), at)
-}
-
-/// A justified proposal of this Take, in a ballot in which nobody is bound to anything.
-pub(crate) fn proposal(
-    world: &World,
-    id: &EntryId,
-    epoch: u8,
-    ballot: u32,
-    take: &SignedBytes,
-    by: &[u16],
-) -> Proposal {
-    let op = world.op(take);
-    let promises = by
-        .iter()
-        .map(|i| world.promise(*i, &promise_of(id, epoch, ballot, &[op])));
-    Proposal {
-        id: id.clone(),
-        epoch: Epoch(epoch),
-        ballot: Ballot(ballot),
-        value: Value::Take(op),
-        promises: promises.collect(),
-        takes: vec![take.clone()],
-        released: None,
     }
 }

@@ -180,7 +180,8 @@ impl Observer {
 
     fn is_wrongly_convicted(&self, evidence: &Evidence) -> bool {
         match evidence {
-            Evidence::ContradictingVotes { replica, .. } => self.replicas.contains(replica),
+            Evidence::ContradictingPromises { replica, .. }
+            | Evidence::ContradictingVotes { replica, .. } => self.replicas.contains(replica),
             Evidence::TwoContents { writer, .. } => self.trusts(writer),
         }
     }
