@@ -8,6 +8,7 @@ use bts_core::ids::{Ballot, EntryId, Epoch, OpId, WatchId};
 use bts_core::message::{Candidate, PeerMessage, Reply, ReplyBody, Status};
 use bts_core::replica::Outgoing;
 
+use super::counterfeit::{add_invented, miscertify};
 use super::habit::{Habit, withholds};
 use super::liar::Hand;
 use super::outburst::false_lock;
@@ -16,6 +17,7 @@ use super::outburst::false_lock;
 pub fn edit(habit: &Habit, hand: &mut Hand, outgoing: Outgoing) -> Option<Outgoing> {
     match (habit, outgoing) {
         (Habit::Withhold(salt), outgoing) => (!withholds(*salt, &outgoing)).then_some(outgoing),
+        (Habit::Miscertify, outgoing) => Some(miscertify(hand, outgoing)),
         (Habit::Perjure, Outgoing::Peer(_, PeerMessage::Promise { .. })) => None,
         (habit, Outgoing::Client(to, reply)) => {
             Some(Outgoing::Client(to, edit_reply(habit, hand, reply)))
@@ -28,6 +30,9 @@ pub fn edit(habit: &Habit, hand: &mut Hand, outgoing: Outgoing) -> Option<Outgoi
 }
 
 fn edit_reply(habit: &Habit, hand: &mut Hand, mut reply: Reply) -> Reply {
+    if *habit == Habit::Invent {
+        add_invented(hand, &mut reply.body);
+    }
     if let ReplyBody::Found {
         candidates,
         watch,

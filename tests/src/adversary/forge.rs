@@ -58,6 +58,15 @@ impl ReplicaForge {
         Some(self.vote(VoteKind::First, &said))
     }
 
+    /// An entry that claims to be written by somebody else.
+    pub fn entry_of(&self, writer: PublicKey, payload: &EntryPayload) -> SignedBytes {
+        let own = self.signer.sign(Kind::Entry, codec::encode(payload));
+        SignedBytes {
+            signer: writer,
+            ..own
+        }
+    }
+
     /// A promise, true or not.
     pub fn promise(&self, payload: &PromisePayload) -> SignedBytes {
         self.signer.sign(Kind::Promise, codec::encode(payload))

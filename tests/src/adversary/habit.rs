@@ -26,6 +26,10 @@ pub enum Habit {
     Full,
     /// Changes bytes of what it relays.
     Garble,
+    /// Names entries that nobody wrote, signed by itself in the name of others.
+    Invent,
+    /// Shows genuine votes as certificates of what they do not certify.
+    Miscertify,
     /// Promises other things than it should, and different ones to different replicas.
     Perjure,
     /// Proposes what it likes in its ballots, to each what it likes.

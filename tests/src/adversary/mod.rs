@@ -8,12 +8,14 @@
 //! * [`client`] is a client that does its worst, with a budget.
 
 pub mod client;
+mod counterfeit;
 pub mod edit;
 pub mod forge;
 pub mod gang;
 pub mod habit;
 pub mod liar;
 pub mod outburst;
+mod pieces;
 pub mod puppet;
 pub mod two_faced;
 pub mod vice;

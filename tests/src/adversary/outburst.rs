@@ -12,6 +12,7 @@ use bts_core::message::{
 };
 use bts_core::replica::{Input, Outgoing};
 
+use super::counterfeit::{decide_alone, spread_invented};
 use super::forge;
 use super::habit::Habit;
 use super::liar::Hand;
@@ -28,6 +29,8 @@ pub fn volunteer(habit: &Habit, hand: &mut Hand, input: &Input) -> Vec<Outgoing>
         (Habit::Full, Input::Client(to, request)) => still_empty(*to, request, Since::No),
         (Habit::Forge, Input::Peer(to, _)) => forge_to_peer(hand, *to),
         (Habit::Forge, Input::Client(to, request)) => forge_to_client(hand, *to, request),
+        (Habit::Invent, _) => spread_invented(hand, input),
+        (Habit::Miscertify, _) => decide_alone(hand, input),
         (Habit::Perjure, Input::Peer(_, PeerMessage::Promise { .. })) => perjure(hand),
         (Habit::Propose, Input::Peer(_, PeerMessage::Promise { .. })) => propose(hand),
         (Habit::Replay, _) => replay(hand, input),

@@ -1,0 +1,107 @@
+//! A throw-away deployment: authority, certificates, cluster file and settings in a folder that
+//! disappears with it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bts_certs::cluster::{Cluster, Member};
+use bts_certs::deployment::{DeploymentPlan, create_deployment, settings_path};
+use bts_certs::folder::{ClusterPlan, Existing, load_member};
+use bts_certs::{LocalIdentity, Validity};
+use bts_core::ids::ReplicaId;
+use tempfile::TempDir;
+
+use super::ports::free_addresses;
+
+/// The deployment. Clients are called `c0`, `c1`, ...
+#[derive(Debug)]
+pub struct Deployment {
+    folder: TempDir,
+    cluster: Cluster,
+}
+
+impl Deployment {
+    /// Makes one: `replicas`, `faults` of which may be malicious, and so many clients.
+    pub fn new(replicas: u32, faults: usize, clients: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let addresses = free_addresses(replicas as usize);
+        let plan = DeploymentPlan {
+            members: ClusterPlan {
+                replicas,
+                hosts: Vec::new(),
+                clients: (0..clients).map(client_name).collect(),
+                authority_validity: Validity::days(2),
+                validity: Validity::days(1),
+            },
+            faults,
+            addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+        };
+        create_deployment(folder.path(), &plan, Existing::Keep).expect("an empty folder");
+        let file = settings_path(folder.path(), "cluster");
+        let cluster = Cluster::load(&file).expect("the cluster file was just written");
+        Self { folder, cluster }
+    }
+
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The cluster, as its file tells.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The settings file of a replica.
+    pub fn settings_of(&self, replica: ReplicaId) -> PathBuf {
+        settings_path(self.path(), &self.member(replica).name)
+    }
+
+    /// Adds lines to the settings file of every replica.
+    pub fn add_settings(&self, lines: &str) {
+        for replica in self.cluster.configuration().replicas() {
+            let file = self.settings_of(replica);
+            let mut text = fs::read_to_string(&file).expect("every replica has settings");
+            text.push_str(lines);
+            fs::write(&file, text).expect("the folder is ours");
+        }
+    }
+
+    /// Where a replica listens.
+    pub fn address_of(&self, replica: ReplicaId) -> SocketAddr {
+        let address = &self.member(replica).address;
+        address.parse().expect("addresses here are numbers")
+    }
+
+    /// Key and certificate of a client.
+    pub fn client(&self, number: usize) -> LocalIdentity {
+        load_member(self.path(), &client_name(number)).expect("as many clients were made")
+    }
+
+    /// The cluster as somebody sees it who reaches this replica at another address.
+    pub fn cluster_with(&self, replica: ReplicaId, address: SocketAddr) -> Cluster {
+        let moved = |(id, member): (ReplicaId, &Member)| match id == replica {
+            true => Member {
+                address: address.to_string(),
+                ..member.clone()
+            },
+            false => member.clone(),
+        };
+        let members: Vec<Member> = self.cluster.members().map(moved).collect();
+        let configuration = self.cluster.configuration();
+        let faults = configuration.size().faults();
+        Cluster::new(self.cluster.id(), faults, &members, configuration.policy())
+            .expect("only an address changed")
+    }
+
+    fn member(&self, replica: ReplicaId) -> &Member {
+        self.cluster
+            .member(replica)
+            .expect("a replica of this cluster")
+    }
+}
+
+fn client_name(number: usize) -> String {
+    format!("c{number}")
+}

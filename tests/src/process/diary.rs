@@ -1,0 +1,248 @@
+//! What correct clients called and were told, with times, written down for the judges of
+//! [`check`](crate::check).
+//!
+//! Programs see tuples, the judges want entries. In these workloads every tuple that is written
+//! carries a number of its own in its second field, so the number names the entry.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bts_core::ids::{EntryId, PublicKey, Seq, Session, SpaceName};
+use bts_core::message::Found;
+use bts_core::tuple::{Field, Tuple};
+
+use crate::check::fast;
+use crate::check::history::{Answer, Call, Effect, Moment, Operation};
+use crate::check::linearize::{self, Verdict};
+
+/// The diary of all clients of a test.
+#[derive(Debug)]
+pub struct Diary {
+    space: SpaceName,
+    began: Instant,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    numbers: u64,
+    /// What became of a tuple: these numbers took the place of that one.
+    replaced: BTreeMap<u64, (u64, u16)>,
+    told: Vec<(String, Call, Moment, Option<Moment>, Told)>,
+}
+
+/// What a client was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The `out` is done.
+    Written,
+    /// This was read, or taken.
+    Found(Tuple),
+    /// This was taken, and these put.
+    Swapped(Tuple, Vec<Tuple>),
+    /// Nothing matched.
+    None,
+    /// Somebody may have written this, or not.
+    MaybeWritten(Tuple),
+    /// Somebody may have taken this and put those, or not.
+    MaybeTaken(Tuple, Vec<Tuple>),
+}
+
+impl Diary {
+    /// An empty one, about this space.
+    pub fn new(space: &SpaceName) -> Self {
+        Self {
+            space: space.clone(),
+            began: Instant::now(),
+            lines: Mutex::default(),
+        }
+    }
+
+    /// A number for a new tuple.
+    pub fn number(&self) -> u64 {
+        let mut lines = self.lines();
+        lines.numbers += 1;
+        lines.numbers
+    }
+
+    /// Now.
+    pub fn moment(&self) -> Moment {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(Moment::MAX)
+    }
+
+    /// Operations that ended.
+    pub fn ended(&self) -> usize {
+        self.lines().told.len()
+    }
+
+    /// Notes an operation that began then and ended now.
+    pub fn note(&self, who: &str, call: Call, began: Moment, told: Told) {
+        let ended = Some(self.moment());
+        self.write(who, call, began, ended, told);
+    }
+
+    /// Notes what a client without scruples, or one that died, may have done since then.
+    pub fn suspect(&self, who: &str, began: Moment, told: Told) {
+        self.write(who, Call::Ghost, began, None, told);
+    }
+
+    /// Judges everything; panics with the reasons if a space that is one thing cannot have
+    /// answered so.
+    pub fn judge(&self) {
+        let history = self.history();
+        let violations = fast::violations(&history);
+        assert!(violations.is_empty(), "{}", violations.join("\n"));
+        match linearize::check(&history) {
+            Verdict::Linearizable => {}
+            Verdict::Violation(why) => panic!("{why}"),
+            Verdict::Undecided => panic!("too much for the judge: {} operations", history.len()),
+        }
+    }
+
+    fn write(&self, who: &str, call: Call, began: Moment, ended: Option<Moment>, told: Told) {
+        let mut lines = self.lines();
+        if let Told::Swapped(taken, puts) | Told::MaybeTaken(taken, puts) = &told {
+            for (index, put) in (0..).zip(puts) {
+                lines
+                    .replaced
+                    .insert(number_of(put), (number_of(taken), index));
+            }
+        }
+        lines.told.push((who.to_owned(), call, began, ended, told));
+    }
+
+    fn history(&self) -> Vec<Operation> {
+        let lines = self.lines();
+        let found = |tuple: &Tuple| Found {
+            id: self.id_of(&lines, number_of(tuple)),
+            tuple: tuple.clone(),
+        };
+        let all = |tuples: &[Tuple]| tuples.iter().map(found).collect();
+        let operations = lines.told.iter().map(|(who, call, started, ended, told)| {
+            let answer = match (told, call) {
+                (Told::Written, Call::Out(tuple)) => Answer::Written(found(tuple).id),
+                (Told::Written, _) => Answer::Nothing,
+                (Told::Found(tuple), _) => Answer::Found(found(tuple)),
+                (Told::Swapped(taken, puts), _) => Answer::Swapped(found(taken), all(puts)),
+                (Told::None, _) => Answer::None,
+                (Told::MaybeWritten(tuple), _) => Answer::Open(vec![Effect::Write(found(tuple))]),
+                (Told::MaybeTaken(taken, puts), _) => {
+                    Answer::Open(vec![Effect::Replace(found(taken), all(puts))])
+                }
+            };
+            Operation {
+                who: who.clone(),
+                space: self.space.clone(),
+                call: call.clone(),
+                started: *started,
+                ended: *ended,
+                answer,
+            }
+        });
+        operations.collect()
+    }
+
+    fn id_of(&self, lines: &Lines, number: u64) -> EntryId {
+        let nobody = PublicKey([0; 32]);
+        let root = |seq| EntryId::written(self.space.clone(), nobody, Session(0), Seq(seq));
+        match lines.replaced.get(&number) {
+            Some((origin, index)) => {
+                let origin = self.id_of(lines, *origin);
+                origin.put(*index).unwrap_or_else(|| root(number))
+            }
+            None => root(number),
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The number in the second field; nobody writes 0.
+fn number_of(tuple: &Tuple) -> u64 {
+    match tuple.fields().get(1) {
+        Some(Field::Uint(number)) => *number,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bts_core::template::{Pattern, Template};
+
+    use super::*;
+
+    #[test]
+    fn diary_good_history_passes() {
+        let diary = diary();
+        out(&diary, 1);
+        take(&diary, Told::Swapped(tuple(1), vec![tuple(2)]));
+        take(&diary, Told::Found(tuple(2)));
+        take(&diary, Told::None);
+        diary.judge();
+    }
+
+    #[test]
+    #[should_panic(expected = "taken twice")]
+    fn diary_tuple_taken_twice_is_seen() {
+        let diary = diary();
+        out(&diary, 1);
+        take(&diary, Told::Found(tuple(1)));
+        take(&diary, Told::Found(tuple(1)));
+        diary.judge();
+    }
+
+    #[test]
+    #[should_panic(expected = "overlooked")]
+    fn diary_lost_put_is_seen() {
+        let diary = diary();
+        out(&diary, 1);
+        take(&diary, Told::Swapped(tuple(1), vec![tuple(2)]));
+        take(&diary, Told::None);
+        diary.judge();
+    }
+
+    #[test]
+    #[should_panic(expected = "never written")]
+    fn diary_invented_tuple_is_seen() {
+        let diary = diary();
+        take(&diary, Told::Found(tuple(7)));
+        diary.judge();
+    }
+
+    #[test]
+    fn diary_suspect_may_have_done_it_or_not() {
+        for told in [Told::Found(tuple(1)), Told::None] {
+            let diary = diary();
+            out(&diary, 1);
+            let taken = Told::MaybeTaken(tuple(1), Vec::new());
+            diary.suspect("villain", diary.moment(), taken);
+            take(&diary, told);
+            diary.judge();
+        }
+    }
+
+    fn diary() -> Diary {
+        Diary::new(&SpaceName::new("jobs").expect("a good name"))
+    }
+
+    fn tuple(number: u64) -> Tuple {
+        Tuple(vec!["a".into(), number.into()])
+    }
+
+    fn out(diary: &Diary, number: u64) {
+        diary.note(
+            "c1",
+            Call::Out(tuple(number)),
+            diary.moment(),
+            Told::Written,
+        );
+    }
+
+    fn take(diary: &Diary, told: Told) {
+        let all = Template(vec![Pattern::Any, Pattern::Any]);
+        diary.note("c2", Call::Take(all), diary.moment(), told);
+    }
+}

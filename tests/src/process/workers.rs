@@ -1,0 +1,245 @@
+//! Correct clients at work: the real client library, a mixed workload on few keys, so that they
+//! meet each other, and a diary that is judged in the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bts_certs::cluster::Cluster as ClusterFile;
+use bts_client::{Client, Config, Puts, Space, Swapped};
+use bts_core::ids::SpaceName;
+use bts_core::template::{Pattern, Template};
+use bts_core::tuple::{FieldType, Tuple};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::deployment::Deployment;
+use super::diary::{Diary, Told};
+use super::until;
+use crate::check::history::Call;
+use crate::sim::rng::Rng;
+
+/// The space in which they work.
+pub const SPACE: &str = "jobs";
+/// Tuples with these first fields are probed for.
+pub const KEYS: [&str; 3] = ["a", "b", "c"];
+/// Tuples with this first field are waited for; of these there is always one for each who waits.
+const HANDED: &str = "handed";
+/// No operation of a correct client may take longer.
+const OPERATION_PATIENCE: Duration = Duration::from_secs(25);
+/// All operations of a test together.
+const WORK_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Clients at work.
+#[derive(Debug)]
+pub struct Workers {
+    diary: Arc<Diary>,
+    spaces: Vec<Space>,
+    clients: Vec<Client>,
+    work: JoinSet<()>,
+}
+
+impl Workers {
+    /// Connects the clients of these numbers.
+    pub async fn connect(
+        deployment: &Deployment,
+        numbers: impl IntoIterator<Item = usize>,
+    ) -> Self {
+        let mut workers = Self {
+            diary: Arc::new(Diary::new(&space_name())),
+            spaces: Vec::new(),
+            clients: Vec::new(),
+            work: JoinSet::new(),
+        };
+        for number in numbers {
+            let cluster = deployment.cluster().clone();
+            workers.add(deployment, number, cluster).await;
+        }
+        workers
+    }
+
+    /// Connects one more, who sees the cluster like this.
+    pub async fn add(&mut self, deployment: &Deployment, number: usize, cluster: ClusterFile) {
+        let config = Config::new(cluster, deployment.client(number)).expect("a client");
+        let config = config.with_deadline(Some(OPERATION_PATIENCE));
+        let client = Client::connect(config).await;
+        let client = client.unwrap_or_else(|error| panic!("client {number}: {error}"));
+        self.spaces.push(client.space(SPACE).expect("a good name"));
+        self.clients.push(client);
+    }
+
+    /// Lets all of them work this many rounds, of a few operations each.
+    pub fn start(&mut self, rounds: usize) {
+        for (index, space) in self.spaces.iter().enumerate() {
+            let worker = Worker {
+                who: format!("w{index}"),
+                space: space.clone(),
+                diary: self.diary.clone(),
+                rng: Rng::new(index as u64),
+            };
+            self.work.spawn(worker.work(rounds));
+        }
+    }
+
+    /// What happened so far.
+    pub fn diary(&self) -> &Arc<Diary> {
+        &self.diary
+    }
+
+    /// The space, as the first of them sees it.
+    pub fn space(&self) -> &Space {
+        &self.spaces[0]
+    }
+
+    /// Waits until so many operations have ended since this call.
+    pub async fn operations(&self, count: usize) {
+        let wanted = self.diary.ended() + count;
+        let done = async || (self.diary.ended() >= wanted || self.work.is_empty()).then_some(());
+        until(&format!("{count} more operations"), done).await;
+    }
+
+    /// Waits until all are done, then takes all that is left, and judges.
+    pub async fn finish(mut self) {
+        let all = async {
+            while let Some(ended) = self.work.join_next().await {
+                if let Err(failed) = ended {
+                    std::panic::resume_unwind(failed.into_panic());
+                }
+            }
+        };
+        timeout(WORK_PATIENCE, all).await.expect("the work ends");
+        let mut last = Worker {
+            who: "last".into(),
+            space: self.spaces[0].clone(),
+            diary: self.diary.clone(),
+            rng: Rng::new(0),
+        };
+        while last.take_any().await {}
+        for client in &self.clients {
+            client.close().await;
+        }
+        self.diary.judge();
+    }
+}
+
+/// One client.
+struct Worker {
+    who: String,
+    space: Space,
+    diary: Arc<Diary>,
+    rng: Rng,
+}
+
+impl Worker {
+    async fn work(mut self, rounds: usize) {
+        for _ in 0..rounds {
+            let key = self.key();
+            self.out(key).await;
+            match self.rng.below(4) {
+                0 => self.read().await,
+                1 => self.take().await,
+                2 => self.swap().await,
+                _ => {
+                    self.out(HANDED).await;
+                    self.wait_for_one().await;
+                }
+            }
+        }
+    }
+
+    fn key(&mut self) -> &'static str {
+        KEYS[self.rng.index(KEYS.len())]
+    }
+
+    async fn out(&mut self, key: &str) {
+        let tuple = self.new_tuple(key);
+        let began = self.diary.moment();
+        let done = self.space.out(tuple.clone()).await;
+        self.good("out", done);
+        self.diary
+            .note(&self.who, Call::Out(tuple), began, Told::Written);
+    }
+
+    async fn read(&mut self) {
+        let template = of_key(self.key());
+        let began = self.diary.moment();
+        let done = self.space.rdp(template.clone()).await;
+        let told = told(self.good("rdp", done));
+        self.diary
+            .note(&self.who, Call::Read(template), began, told);
+    }
+
+    async fn take(&mut self) {
+        let template = of_key(self.key());
+        self.take_one(template).await;
+    }
+
+    async fn take_any(&mut self) -> bool {
+        self.take_one(Template(vec![Pattern::Any, Pattern::Any]))
+            .await
+    }
+
+    async fn take_one(&mut self, template: Template) -> bool {
+        let began = self.diary.moment();
+        let done = self.space.inp(template.clone()).await;
+        let told = told(self.good("inp", done));
+        let found = told != Told::None;
+        self.diary
+            .note(&self.who, Call::Take(template), began, told);
+        found
+    }
+
+    async fn wait_for_one(&mut self) {
+        let template = of_key(HANDED);
+        let began = self.diary.moment();
+        let done = self.space.take(template.clone()).await;
+        let told = Told::Found(self.good("take", done));
+        self.diary
+            .note(&self.who, Call::Take(template), began, told);
+    }
+
+    async fn swap(&mut self) {
+        let (template, key) = (of_key(self.key()), self.key());
+        let puts = vec![self.new_tuple(key), self.new_tuple(key)];
+        let began = self.diary.moment();
+        let with = {
+            let puts = puts.clone();
+            move |_: Tuple| {
+                let put = |all: Puts, tuple: &Tuple| all.and(tuple.clone());
+                Some(puts.iter().fold(Puts::none(), put))
+            }
+        };
+        let done = self.space.swapp(template.clone(), with).await;
+        let told = match self.good("swapp", done) {
+            Some(Swapped::Taken(taken)) => Told::Swapped(taken, puts),
+            Some(Swapped::Declined(_)) => panic!("nobody declined"),
+            None => Told::None,
+        };
+        self.diary
+            .note(&self.who, Call::Swap(template), began, told);
+    }
+
+    fn new_tuple(&self, key: &str) -> Tuple {
+        Tuple(vec![key.into(), self.diary.number().into()])
+    }
+
+    fn good<T>(&self, what: &str, done: Result<T, bts_client::Error>) -> T {
+        done.unwrap_or_else(|error| panic!("{what} of {} failed: {error}", self.who))
+    }
+}
+
+/// The space in which they work.
+pub fn space_name() -> SpaceName {
+    SpaceName::new(SPACE).expect("a good name")
+}
+
+/// All tuples of this key.
+pub fn of_key(key: &str) -> Template {
+    Template(vec![
+        Pattern::Exact(key.into()),
+        Pattern::Typed(FieldType::Uint),
+    ])
+}
+
+fn told(found: Option<Tuple>) -> Told {
+    found.map_or(Told::None, Told::Found)
+}
