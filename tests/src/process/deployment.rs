@@ -1,6 +1,7 @@
 //! A throw-away deployment: authority, certificates, cluster file and settings in a folder that
 //! disappears with it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -79,20 +80,20 @@ impl Deployment {
         load_member(self.path(), &client_name(number)).expect("as many clients were made")
     }
 
-    /// The cluster as somebody sees it who reaches this replica at another address.
-    pub fn cluster_with(&self, replica: ReplicaId, address: SocketAddr) -> Cluster {
-        let moved = |(id, member): (ReplicaId, &Member)| match id == replica {
-            true => Member {
+    /// The cluster as somebody sees it who reaches these replicas at other addresses.
+    pub fn cluster_through(&self, addresses: &BTreeMap<ReplicaId, SocketAddr>) -> Cluster {
+        let moved = |(id, member): (ReplicaId, &Member)| match addresses.get(&id) {
+            Some(address) => Member {
                 address: address.to_string(),
                 ..member.clone()
             },
-            false => member.clone(),
+            None => member.clone(),
         };
         let members: Vec<Member> = self.cluster.members().map(moved).collect();
         let configuration = self.cluster.configuration();
         let faults = configuration.size().faults();
         Cluster::new(self.cluster.id(), faults, &members, configuration.policy())
-            .expect("only an address changed")
+            .expect("only addresses changed")
     }
 
     fn member(&self, replica: ReplicaId) -> &Member {

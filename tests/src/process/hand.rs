@@ -168,6 +168,11 @@ impl Hand {
             .expect("it holds the other end itself")
     }
 
+    /// The next answer, if there is one already.
+    pub fn try_next(&mut self) -> Option<Heard> {
+        self.heard.try_recv().ok()
+    }
+
     /// Waits for answers to a request, until `count` replicas gave one that `wanted` accepts.
     pub async fn answers<T>(
         &mut self,

@@ -88,17 +88,20 @@ async fn serve(socket: Arc<UdpSocket>, replica: SocketAddr, weather: Shared) {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        if !towards.contains_key(&from) {
-            let Ok(own) = UdpSocket::bind(("127.0.0.1", 0)).await else {
-                continue;
-            };
-            let own = Arc::new(own);
-            tasks.spawn(answer(own.clone(), socket.clone(), from, weather.clone()));
-            towards.insert(from, own);
-        }
+        let own = match towards.get(&from) {
+            Some(own) => own.clone(),
+            None => {
+                let Ok(own) = UdpSocket::bind(("127.0.0.1", 0)).await.map(Arc::new) else {
+                    continue;
+                };
+                tasks.spawn(answer(own.clone(), socket.clone(), from, weather.clone()));
+                towards.insert(from, own.clone());
+                own
+            }
+        };
         let now = *weather.lock().unwrap_or_else(PoisonError::into_inner);
         if !now.cut_towards {
-            pass(now, &towards[&from], replica, buffer[..length].to_vec());
+            pass(now, &own, replica, buffer[..length].to_vec());
         }
     }
 }

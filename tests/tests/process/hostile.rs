@@ -1,19 +1,154 @@
-//! Replicas that lie: one of four, in every way that has a name.
+//! Replicas that misbehave: one of four in every way that has a name, two of seven together.
 
+use bts_core::ids::{PublicKey, ReplicaId};
 use bts_tests::hostile::Behaviour;
-use bts_tests::process::{Cluster, Deployment, Workers};
+use bts_tests::process::{Cluster, Deployment, Hand, Workers};
 
-use crate::NODE;
+use crate::{NODE, logged};
 
-async fn survives(behaviour: Behaviour) -> Cluster {
-    let cluster = Cluster::start(NODE, Deployment::new(4, 1, 4), &[(1, behaviour)]).await;
-    let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
-    workers.start(8);
-    workers.finish().await;
-    cluster
+/// Which replica misbehaves.
+const VILLAIN: u16 = 1;
+
+#[tokio::test]
+async fn hostile_forger_is_survived_and_named() {
+    let cluster = survives(Behaviour::Forger).await;
+    assert!(forgeries_of(&cluster, VILLAIN).await > 0, "nobody noticed");
+    let names_it = format!("peer s{VILLAIN} relayed a forgery");
+    let mut cluster = cluster;
+    assert!(
+        cluster.node(0).log().contains(&names_it),
+        "no line names it"
+    );
 }
 
 #[tokio::test]
-async fn hostile_forger_is_survived() {
-    survives(Behaviour::Forger).await;
+async fn hostile_inventor_is_survived_and_named() {
+    let cluster = survives(Behaviour::Inventor).await;
+    assert!(forgeries_of(&cluster, VILLAIN).await > 0, "nobody noticed");
+}
+
+#[tokio::test]
+async fn hostile_wrong_certificates_are_survived_and_named() {
+    let cluster = survives(Behaviour::WrongCertificates).await;
+    assert!(forgeries_of(&cluster, VILLAIN).await > 0, "nobody noticed");
+}
+
+/// It is at another place than all others, so that the clients' common log tells them apart.
+#[tokio::test]
+async fn hostile_altered_entries_are_survived_and_named() {
+    logged::start();
+    survives_at(2, Behaviour::Altered).await;
+    let lines = logged::lines_with(&["faulty replica", "replica=s2"]);
+    assert!(!lines.is_empty(), "no client noticed");
+}
+
+#[tokio::test]
+async fn hostile_two_votes_are_survived() {
+    survives(Behaviour::TwoVotes).await;
+}
+
+#[tokio::test]
+async fn hostile_two_faces_are_survived() {
+    survives(Behaviour::TwoFaced).await;
+}
+
+#[tokio::test]
+async fn hostile_stale_state_is_survived() {
+    survives(Behaviour::Stale).await;
+}
+
+#[tokio::test]
+async fn hostile_silence_to_some_clients_is_survived() {
+    survives(Behaviour::Silent).await;
+}
+
+#[tokio::test]
+async fn hostile_slowness_is_survived() {
+    survives(Behaviour::Slow).await;
+}
+
+#[tokio::test]
+async fn hostile_garbage_is_survived_and_named() {
+    let cluster = survives(Behaviour::Garbage).await;
+    assert!(broken_by(&cluster, VILLAIN).await > 0, "nobody noticed");
+}
+
+#[tokio::test]
+async fn hostile_endless_frames_are_survived_and_named() {
+    let cluster = survives(Behaviour::Endless).await;
+    assert!(broken_by(&cluster, VILLAIN).await > 0, "nobody noticed");
+}
+
+#[tokio::test]
+async fn hostile_liar_is_survived_and_named() {
+    let cluster = survives(Behaviour::Liar).await;
+    assert!(forgeries_of(&cluster, VILLAIN).await > 0, "nobody noticed");
+}
+
+#[tokio::test]
+async fn hostile_two_of_seven_are_survived() {
+    let hostile = [(1, Behaviour::Liar), (4, Behaviour::TwoVotes)];
+    let cluster = Cluster::start(NODE, Deployment::new(7, 2, 4), &hostile).await;
+    work(&cluster, 6).await;
+    assert!(forgeries_of(&cluster, 1).await > 0, "nobody noticed");
+}
+
+async fn survives(behaviour: Behaviour) -> Cluster {
+    survives_at(VILLAIN, behaviour).await
+}
+
+async fn survives_at(villain: u16, behaviour: Behaviour) -> Cluster {
+    let deployment = Deployment::new(4, 1, 4);
+    let cluster = Cluster::start(NODE, deployment, &[(villain, behaviour)]).await;
+    work(&cluster, 10).await;
+    cluster
+}
+
+async fn work(cluster: &Cluster, rounds: usize) {
+    let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
+    workers.start(rounds);
+    workers.finish().await;
+}
+
+/// Forgeries relayed by this replica, as the others count them.
+async fn forgeries_of(cluster: &Cluster, villain: u16) -> u64 {
+    let mut hand = Hand::new(cluster.deployment(), 0)
+        .connect_to(&cluster.correct())
+        .await;
+    let key = key_of(&hand, villain);
+    let mut sum = 0;
+    for replica in cluster.correct() {
+        let report = hand.report(replica).await;
+        sum += report
+            .forged
+            .iter()
+            .filter(|(who, _)| *who == key)
+            .map(|(_, count)| count)
+            .sum::<u64>();
+    }
+    sum
+}
+
+/// How often this replica sent what is no message, as the others count it.
+async fn broken_by(cluster: &Cluster, villain: u16) -> u64 {
+    let mut hand = Hand::new(cluster.deployment(), 0)
+        .connect_to(&cluster.correct())
+        .await;
+    let name = format!("broke the protocol ({})", key_of(&hand, villain));
+    let mut sum = 0;
+    for replica in cluster.correct() {
+        let report = hand.report(replica).await;
+        sum += report
+            .counters
+            .iter()
+            .filter(|(what, _)| *what == name)
+            .map(|(_, count)| count)
+            .sum::<u64>();
+    }
+    sum
+}
+
+fn key_of(hand: &Hand, replica: u16) -> PublicKey {
+    let key = hand.configuration().key_of(ReplicaId(replica));
+    key.expect("a replica of this cluster")
 }
