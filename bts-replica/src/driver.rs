@@ -26,6 +26,8 @@ use crate::store::Store;
 
 /// Inputs handled between two syncs, at most.
 const BATCH_MAX: usize = 256;
+/// How often it is looked at how much waits for all clients together.
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(50);
 /// No sleep is longer, so that no sum of times overflows.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -38,6 +40,7 @@ pub(crate) struct Driver<M, S> {
     out: Outputs,
     clients: BTreeMap<ClientRef, Connection>,
     peers: BTreeMap<ReplicaId, Connection>,
+    backlog_checked: Instant,
 }
 
 impl<M: Machine, S: Store> Driver<M, S> {
@@ -51,6 +54,7 @@ impl<M: Machine, S: Store> Driver<M, S> {
             out: Outputs::default(),
             clients: BTreeMap::new(),
             peers: BTreeMap::new(),
+            backlog_checked: Instant::now(),
         }
     }
 
@@ -64,6 +68,7 @@ impl<M: Machine, S: Store> Driver<M, S> {
                 }
                 () = sleep_until(self.wake_at()) => self.handle(Input::Tick),
             }
+            self.shed_backlog();
             if let Err(error) = self.finish_batch() {
                 return error;
             }
@@ -200,17 +205,43 @@ impl<M: Machine, S: Store> Driver<M, S> {
         }
         match connection.writer.try_send(codec::encode(&reply)) {
             Ok(()) | Err(SendError::Ended) => {}
-            Err(SendError::Full) => {
-                let waiting = connection.writer.queued_bytes();
-                let why = format!("{waiting} bytes of answers wait for you to read them");
-                connection.closer.close(&why);
-                let name = format!("client {}", connection.name);
-                let journal = &self.shell.journal;
-                journal.note(Kind::TooSlow, client.key, &name, &why);
-                self.drop_client(&client);
-            }
+            Err(SendError::Full) => self.drop_slow_client(&client),
             Err(error) => tracing::error!("an answer to {client} cannot be sent: {error}"),
         }
+    }
+
+    /// Each queue is bounded, but so many together may still be too much. Then those go for whom most
+    /// is kept.
+    fn shed_backlog(&mut self) {
+        if self.backlog_checked.elapsed() < BACKLOG_INTERVAL {
+            return;
+        }
+        self.backlog_checked = Instant::now();
+        let waiting = |connection: &Connection| connection.writer.queued_bytes();
+        let mut total: usize = self.clients.values().map(waiting).sum();
+        while total > self.shell.settings.connections.queues_bytes {
+            let queues = self
+                .clients
+                .iter()
+                .map(|(client, to)| (waiting(to), *client));
+            let Some((bytes, slowest)) = queues.max() else {
+                return;
+            };
+            self.drop_slow_client(&slowest);
+            total = total.saturating_sub(bytes);
+        }
+    }
+
+    fn drop_slow_client(&mut self, client: &ClientRef) {
+        let Some(connection) = self.drop_client(client) else {
+            return;
+        };
+        let waiting = connection.writer.queued_bytes();
+        let why = format!("{waiting} bytes of answers wait for you to read them");
+        connection.closer.close(&why);
+        let name = format!("client {}", connection.name);
+        let journal = &self.shell.journal;
+        journal.note(Kind::TooSlow, client.key, &name, &why);
     }
 
     fn send_to_peer(&self, peer: ReplicaId, message: &PeerMessage) {

@@ -224,6 +224,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn inbox_replicas_and_clients_take_turns() {
+        let inbox = Inbox::new();
+        for (owner, name) in [
+            (client(1), "client"),
+            (Owner::Replica(ReplicaId(1)), "replica"),
+        ] {
+            let lane = inbox.lane(owner);
+            for _ in 0..10 {
+                lane.send(name, 1).await;
+            }
+        }
+        let taken = inbox.take(10).await;
+        assert_eq!(taken.iter().filter(|name| **name == "client").count(), 5);
+        assert_eq!(inbox.take(100).await.len(), 10);
+    }
+
+    #[tokio::test]
     async fn inbox_full_lane_makes_only_its_sender_wait() {
         let inbox = Inbox::new();
         let full = inbox.lane(client(1));

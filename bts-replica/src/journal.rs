@@ -16,8 +16,9 @@ use bts_core::message::Report;
 const OWN_BUDGET: (u32, Duration) = (5, Duration::from_secs(10));
 /// The same for all lines together.
 const ALL_BUDGET: (u32, Duration) = (100, Duration::from_millis(200));
-/// Kinds and keys that are told apart; the others share what is left.
-const TALLIES_MAX: usize = 4096;
+/// Keys that are told apart, per kind, so that no crowd of one kind hides who did another. The other
+/// keys share one tally.
+const KEYS_MAX: usize = 1024;
 /// Keys named in a report, per kind.
 const REPORTED_KEYS_MAX: usize = 16;
 
@@ -54,7 +55,7 @@ pub(crate) struct Journal {
 
 #[derive(Debug)]
 struct Pages {
-    tallies: BTreeMap<(Kind, Option<PublicKey>), Tally>,
+    tallies: BTreeMap<Kind, BTreeMap<Option<PublicKey>, Tally>>,
     all: Budget,
 }
 
@@ -106,14 +107,10 @@ impl Journal {
     pub(crate) fn add_to(&self, report: &mut Report) {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         for kind in Kind::ALL {
-            let of_kind: Vec<_> = pages
-                .tallies
-                .iter()
-                .filter(|((noted, _), _)| *noted == kind)
-                .collect();
-            let total = of_kind.iter().map(|(_, tally)| tally.total).sum();
+            let of_kind = pages.tallies.get(&kind).into_iter().flatten();
+            let total = of_kind.clone().map(|(_, tally)| tally.total).sum();
             report.counters.push((kind.did().into(), total));
-            for ((_, key), tally) in of_kind.into_iter().take(REPORTED_KEYS_MAX) {
+            for (key, tally) in of_kind.take(REPORTED_KEYS_MAX) {
                 let whose = key.map_or("others".into(), |key| key.to_string());
                 let name = format!("{} ({whose})", kind.did());
                 report.counters.push((name, tally.total));
@@ -125,11 +122,10 @@ impl Journal {
 impl Pages {
     /// Counts; if a line may be printed, the number of those like it that were not.
     fn note(&mut self, kind: Kind, key: PublicKey, now: Instant) -> Option<u64> {
-        let known = self.tallies.contains_key(&(kind, Some(key)));
-        let named = known || self.tallies.len() < TALLIES_MAX;
-        let tally = self
-            .tallies
-            .entry((kind, named.then_some(key)))
+        let of_kind = self.tallies.entry(kind).or_default();
+        let named = of_kind.contains_key(&Some(key)) || of_kind.len() < KEYS_MAX;
+        let tally = of_kind
+            .entry(named.then_some(key))
             .or_insert_with(|| Tally {
                 total: 0,
                 unsaid: 0,
@@ -244,11 +240,14 @@ mod tests {
             key[..8].copy_from_slice(&i.to_be_bytes());
             PublicKey(key)
         };
-        let all = 2 * TALLIES_MAX;
+        let all = 2 * KEYS_MAX;
         let lines = (0..all).filter(|i| pages.note(Kind::Broke, key(*i), now).is_some());
         assert_eq!(lines.count(), ALL_BUDGET.0 as usize);
-        assert_eq!(pages.tallies.len(), TALLIES_MAX + 1);
-        let total: u64 = pages.tallies.values().map(|tally| tally.total).sum();
+        let broke = &pages.tallies[&Kind::Broke];
+        assert_eq!(broke.len(), KEYS_MAX + 1);
+        let total: u64 = broke.values().map(|tally| tally.total).sum();
         assert_eq!(total, all as u64);
+        pages.note(Kind::Forged, key(all), now);
+        assert!(pages.tallies[&Kind::Forged].contains_key(&Some(key(all))));
     }
 }

@@ -152,7 +152,10 @@ impl Route {
         let name = self.member.name.clone();
         let dialer = self.dialer_for(address)?;
         let Authenticated { identity, mut link } = dialer.connect(address, &name).await?;
-        self.shell.gate.recognize(self.peer, &identity)?;
+        if let Err(error) = self.shell.gate.recognize(self.peer, &identity) {
+            link.closer.close(&error.to_string());
+            return Err(error.into());
+        }
         let Some(stream_next) = stream_next(&self.lane, self.peer).await else {
             return Err(DialError::Stopping);
         };

@@ -16,7 +16,30 @@ use bts_core::time::Span;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// All that a replica needs to know at its start.
+/// All that a replica needs to know at its start, from a file or built in code.
+///
+/// ```toml
+/// cluster = "cluster.toml"         # paths are relative to this file
+/// index = 0                        # which of its replicas this is
+/// certificate = "replica-0.crt"
+/// key = "replica-0.key"
+/// ca = "ca.crt"
+/// listen = "0.0.0.0:7400"
+/// durability = "memory"            # the only value of this version
+///
+/// [limits]                         # may be left out, as may each line from here on
+/// open_votes_per_client = 1024     # Takes of one client key that are voted for and undecided
+/// waiters_per_session = 1024       # blocked `rd` and `in`
+/// live_contents_per_writer = 4000000
+/// sessions = 4096                  # connected at once
+/// sessions_per_client = 256
+/// queue_bytes = 8388608            # that may wait for one connection
+/// queues_bytes = 268435456         # that may wait for all clients
+///
+/// [timing]
+/// window_ms = 200                  # first window of a recovery, about ten round trips
+/// reservation_ms = 50              # how long a candidate is kept for the client it was named to
+/// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The cluster.
@@ -46,14 +69,17 @@ pub struct ConnectionLimits {
     pub sessions_per_client: usize,
     /// Bytes that may wait to be written to one connection; one frame always may.
     pub queue_bytes: usize,
+    /// Bytes that may wait for all clients together.
+    pub queues_bytes: usize,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            sessions: 16 * 1024,
-            sessions_per_client: SESSIONS_PER_CLIENT_MAX,
+            sessions: 4096,
+            sessions_per_client: 256,
             queue_bytes: 8 << 20,
+            queues_bytes: 256 << 20,
         }
     }
 }
@@ -184,6 +210,7 @@ struct LimitsFile {
     sessions: Option<Spanned<u64>>,
     sessions_per_client: Option<Spanned<u64>>,
     queue_bytes: Option<Spanned<u64>>,
+    queues_bytes: Option<Spanned<u64>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -250,14 +277,13 @@ impl LimitsFile {
         ] {
             set(file, said, 1, max, place)?;
         }
-        let queue = &mut connections.queue_bytes;
-        set(
-            file,
-            &self.queue_bytes,
-            CLIENT_FRAME_BYTES_MAX,
-            1 << 30,
-            queue,
-        )
+        for (said, place) in [
+            (&self.queue_bytes, &mut connections.queue_bytes),
+            (&self.queues_bytes, &mut connections.queues_bytes),
+        ] {
+            set(file, said, CLIENT_FRAME_BYTES_MAX, 1 << 40, place)?;
+        }
+        Ok(())
     }
 }
 

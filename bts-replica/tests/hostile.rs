@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bts_certs::SendError;
 use bts_core::codec;
-use bts_core::ids::{PublicKey, RequestId};
+use bts_core::ids::{PublicKey, RequestId, Session};
 use bts_core::limits::CLIENT_FRAME_BYTES_MAX;
 use bts_core::message::{ClientBody, PeerMessage, ReplyBody};
 use common::{FORGED, Rig, ask, end_of, ping, ping_with, request};
@@ -92,6 +92,38 @@ async fn hostile_client_that_does_not_read_is_dropped_alone() {
     running.seen.wait("-client 2").await;
     assert_eq!(running.seen.count("-client 2"), 1);
     assert_eq!(ask(&mut good, 1, ping()).await.body, ReplyBody::Ack);
+}
+
+#[tokio::test]
+async fn hostile_crowd_that_does_not_read_is_dropped_from_the_slowest_on() {
+    let rig = Rig::new(1, 0);
+    let mut settings = rig.settings(0);
+    settings.connections.queue_bytes = 64 << 20;
+    settings.connections.queues_bytes = 24 << 20;
+    let running = common::Running::start(settings);
+    let mut good = rig.client("w2", 0, 1).await;
+    let mut deaf = Vec::new();
+    for (session, reports) in [(2, 8), (3, 16), (4, 12)] {
+        let link = rig.client("w1", 0, session).await;
+        let waiter = RequestId(reports);
+        let frame = request(1, ClientBody::Cancel { waiter });
+        link.writer.try_send(frame).expect("it can be sent");
+        running.seen.wait(&format!("{} r1", Session(session))).await;
+        deaf.push(link);
+    }
+    // It is looked at now and then, when something happens.
+    let pinging = async {
+        for number in 0.. {
+            ask(&mut good, number, ping()).await;
+        }
+    };
+    tokio::select! {
+        () = pinging => {}
+        () = running.seen.wait("-client 3") => {}
+    }
+    assert!(end_of(&deaf[1]).await.contains("wait for you to read them"));
+    assert_eq!(running.seen.count("-client 2"), 0);
+    assert_eq!(running.seen.count("-client 4"), 0);
 }
 
 #[tokio::test]

@@ -76,6 +76,24 @@ fn settings_out_of_bounds_are_refused_and_others_taken() {
 }
 
 #[test]
+fn settings_in_the_documentation_are_the_defaults() {
+    let rig = Rig::new(1, 0);
+    let documented: String = include_str!("../src/settings.rs")
+        .lines()
+        .skip_while(|line| *line != "/// ```toml")
+        .skip(1)
+        .take_while(|line| *line != "/// ```")
+        .map(|line| format!("{}\n", line.trim_start_matches("///")))
+        .collect();
+    let documented = load(&rig, &documented).expect("the documentation is right");
+    let default = load(&rig, &text(&rig)).expect("good settings");
+    assert_eq!(documented.limits, default.limits);
+    assert_eq!(documented.connections, default.connections);
+    assert_eq!(documented.window, default.window);
+    assert_eq!(documented.reservation, default.reservation);
+}
+
+#[test]
 fn settings_of_a_client_certificate_are_no_replica() {
     let rig = Rig::new(4, 1);
     let text = text(&rig).replace("replica-0.", "w1.");

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bts_certs::deployment::settings_path;
 use bts_certs::folder::{self, Existing};
-use bts_certs::{Authority, Subject, Validity};
+use bts_certs::{Authority, LinkLimits, Listener, Subject, Validity};
 use bts_core::crypto::hash::Digest;
 use bts_core::ids::{ClusterId, Incarnation, ReplicaId};
 use bts_core::message::{Hello, HelloReply, HelloRole, ReplyBody};
 use common::{PATIENCE, Rig, Running, ask, end_of, ping};
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn welcome_replicas_find_one_another_and_clients_are_served() {
@@ -125,6 +126,23 @@ async fn welcome_second_incarnation_is_refused_on_both_ways() {
 }
 
 #[tokio::test]
+async fn welcome_impostor_at_a_peers_address_hears_nothing() {
+    let rig = Rig::new(4, 1);
+    let authority = folder::open_authority(rig.path()).expect("the authority");
+    let subject = Subject::replica(1, &["localhost"]).expect("a subject");
+    let impostor = authority.member(&subject, Validity::days(1));
+    let impostor = impostor.expect("another key under the same name");
+    let mut listener = Listener::bind(rig.address(1), &impostor, LinkLimits::default())
+        .expect("the address is free");
+    let running = rig.start(0);
+    let dialed = timeout(PATIENCE, listener.accept()).await;
+    let mut link = dialed.expect("it dials").expect("a link").link;
+    let end = common::next(&mut link).await.expect_err("no Hello");
+    assert!(end.to_string().contains("not the configured one"), "{end}");
+    assert_eq!(running.seen.count("+peer s1 100"), 0);
+}
+
+#[tokio::test]
 async fn welcome_restarted_replica_serves_no_client() {
     let rig = Rig::new(4, 1);
     let running: Vec<Running> = (0..4).map(|index| rig.start(index)).collect();
@@ -222,7 +240,7 @@ async fn welcome_shutdown_tells_everybody() {
     let client = rig.client("w1", 0, 7).await;
     let stopped = tokio::task::spawn_blocking(move || running.stop());
     assert!(end_of(&client).await.contains("this replica stops"));
-    let stopped = tokio::time::timeout(PATIENCE, stopped).await;
+    let stopped = timeout(PATIENCE, stopped).await;
     let stopped = stopped.expect("it stops in time").expect("no panic");
     stopped.expect("it ends well");
 }
