@@ -1,4 +1,4 @@
-//! Bounds and rights: what is refused, to whom, and what gives room again.
+//! Bounds and rights: what is refused, to whom, and what gives room again.
 
 use bts_core::configuration::{Allow, Policy, SpacePolicy};
 use bts_core::ids::Ballot;

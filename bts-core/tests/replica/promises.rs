@@ -89,7 +89,7 @@ fn recover_g3_joined_by_a_proposal_means_promised() {
     assert_eq!((promise.ballot, promise.first), (Ballot(1), Some(op)));
 }
 
-/// G3 by a lock: no window opens at anybody without the promise of whoever joined.
+/// R-5.1b. G3 by a lock: no window opens at anybody without the promise of whoever joined.
 #[test]
 fn recover_g3_joined_by_a_lock_means_promised() {
     let mut world = World::with_real(&[0]);

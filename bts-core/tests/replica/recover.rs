@@ -1,4 +1,5 @@
-//! Recovery inside one instance, over four replicas of which some are faulty or cut off.
+//! Recovery inside one instance (R-5.1a to ), over four replicas of which some are faulty or
+//! cut off.
 
 use bts_core::consensus::certificate::{Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
@@ -30,6 +31,7 @@ fn ends(world: &mut World, client: &Client, target: &Target) -> Vec<Result<Value
     ends
 }
 
+///
 #[test]
 fn recover_split_votes_end_in_one_decision() {
     let mut world = World::of_four();
@@ -151,6 +153,7 @@ fn recover_b1_faulty_replica_ahead_preempts_nobody() {
     );
 }
 
+/// R-5.1a.
 /// D1: a Take reaches one replica that is cut off for an hour. Alone it stays in ballot 1, so the
 /// others need not climb after it.
 #[test]
@@ -177,7 +180,7 @@ fn recover_d1_partition_hour() {
     );
 }
 
-/// D2: whoever missed the decision is answered with it when it speaks of the instance.
+/// R-5.1d. D2: whoever missed the decision is answered with it when it speaks of the instance.
 #[test]
 fn recover_d2_missed_decision_is_answered() {
     let mut world = World::with_real(&[0, 1, 2]);
@@ -224,7 +227,7 @@ fn recover_d2_missed_decision_is_answered() {
     );
 }
 
-/// Whatever got lost is said again: no answer to the first proposal, lock or vote arrives.
+/// R-5.1b. Whatever got lost is said again: no answer to the first proposal, lock or vote arrives.
 #[test]
 fn recover_d2_everything_is_repeated() {
     let mut world = World::with_real(&[0, 1, 2]);

@@ -1,4 +1,5 @@
-//! What one replica binds itself to, by hand: the other three are the test's to play.
+//! What one replica binds itself to (R-3.1, R-4.3a), by hand: the other three are the test's to
+//! play.
 
 use bts_core::configuration::{Allow, Policy, SpacePolicy};
 use bts_core::consensus::certificate::{Value, VoteKind};
@@ -54,6 +55,7 @@ fn prepared(world: &World) -> usize {
     world.wire.iter().filter(vote).count()
 }
 
+///
 /// Two contents of one id are two candidates but one instance: who voted for a Take of one of them
 /// does not vote for a Take of the other.
 #[test]
@@ -437,6 +439,7 @@ fn votes_g9_epoch_above_3_is_ill_formed() {
     assert_eq!(status.epoch, Epoch(0));
 }
 
+///
 /// A released epoch is over at once, and the next one is a fresh start: nothing is contested.
 #[test]
 fn votes_released_entry_is_free_again() {
