@@ -153,14 +153,11 @@ impl Replica {
             // that entering its ballot takes would be none for anybody [B2].
             return Locked::Unfounded;
         }
-        if statement.ballot < self.store.promised(&statement.id) {
-            self.count("lock refused");
-            return Locked::Refused;
-        }
         if statement.ballot > self.store.promised(&statement.id) {
             self.enter(&statement.id, statement.ballot, out);
         }
         if statement.ballot < self.store.promised(&statement.id) {
+            self.count("lock refused");
             return Locked::Refused;
         }
         let bound = self.store.bound(&statement.id);

@@ -252,6 +252,7 @@ impl Replica {
                 .sessions
                 .reserved_for(id, self.now)
                 .map_or(until, |(_, end)| end);
+            self.sessions.want(id);
             self.hint_at(id, ends);
         }
     }

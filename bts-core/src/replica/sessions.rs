@@ -35,6 +35,14 @@ pub(super) struct Watch {
     pub(super) broken: bool,
 }
 
+#[derive(Debug)]
+struct Reservation {
+    client: ClientRef,
+    until: Time,
+    /// Whether another client asked for the entry meanwhile.
+    wanted: bool,
+}
+
 #[derive(Debug, Default)]
 struct SessionState {
     waiters: BTreeSet<RequestId>,
@@ -50,7 +58,7 @@ pub(super) struct Sessions {
     waiters_of: BTreeMap<SpaceName, TemplateIndex<WaiterKey>>,
     watches: BTreeMap<WatchId, Watch>,
     watches_of: BTreeMap<SpaceName, TemplateIndex<WatchId>>,
-    reservations: BTreeMap<EntryId, (ClientRef, Time)>,
+    reservations: BTreeMap<EntryId, Reservation>,
     next_watch: u64,
 }
 
@@ -181,50 +189,59 @@ impl Sessions {
     pub(super) fn reserved_for(&self, id: &EntryId, now: Time) -> Option<(ClientRef, Time)> {
         self.reservations
             .get(id)
-            .filter(|(_, until)| *until > now)
-            .copied()
+            .filter(|held| held.until > now)
+            .map(|held| (held.client, held.until))
     }
 
-    /// Reserves an entry until then. One reservation per client and entry, not renewable.
+    /// Another client than the one that an entry is reserved for asked for it.
+    pub(super) fn want(&mut self, id: &EntryId) {
+        if let Some(held) = self.reservations.get_mut(id) {
+            held.wanted = true;
+        }
+    }
+
+    /// Reserves an entry until then. One reservation per client and entry; while others ask it is
+    /// not renewable before they had as much time.
     pub(super) fn reserve(&mut self, id: &EntryId, client: ClientRef, now: Time, until: Time) {
         let Some(state) = self.sessions.get_mut(&client) else {
             return;
         };
-        if state.reservations.len() >= RESERVATIONS_PER_SESSION_MAX {
-            state.reservations.retain(|id| {
-                self.reservations
-                    .get(id)
-                    .is_some_and(|(_, until)| *until > now)
-            });
+        if let Some(held) = self.reservations.get(id) {
+            let again = held.client == client && held.wanted;
+            if held.until > now || (again && held.until + until.since(now) > now) {
+                return;
+            }
         }
-        if state.reservations.len() >= RESERVATIONS_PER_SESSION_MAX
-            || self
-                .reservations
-                .get(id)
-                .is_some_and(|(_, until)| *until > now)
-        {
+        if state.reservations.len() >= RESERVATIONS_PER_SESSION_MAX {
+            let is_over = |id: &&EntryId| {
+                let held = self.reservations.get(*id);
+                held.is_none_or(|held| held.until <= now)
+            };
+            let over: Vec<_> = state.reservations.iter().filter(is_over).cloned().collect();
+            for id in over {
+                state.reservations.remove(&id);
+                self.reservations.remove(&id);
+            }
+        }
+        if state.reservations.len() >= RESERVATIONS_PER_SESSION_MAX {
             return;
         }
-        state.reservations.insert(id.clone());
-        self.unreserve_other(id, client);
-        self.reservations.insert(id.clone(), (client, until));
+        self.unreserve(id);
+        if let Some(state) = self.sessions.get_mut(&client) {
+            state.reservations.insert(id.clone());
+        }
+        let reservation = Reservation {
+            client,
+            until,
+            wanted: false,
+        };
+        self.reservations.insert(id.clone(), reservation);
     }
 
     /// Ends the reservation of an entry.
     pub(super) fn unreserve(&mut self, id: &EntryId) {
-        if let Some((client, _)) = self.reservations.remove(id)
-            && let Some(state) = self.sessions.get_mut(&client)
-        {
-            state.reservations.remove(id);
-        }
-    }
-
-    fn unreserve_other(&mut self, id: &EntryId, client: ClientRef) {
-        let Some((holder, _)) = self.reservations.remove(id) else {
-            return;
-        };
-        if holder != client
-            && let Some(state) = self.sessions.get_mut(&holder)
+        if let Some(held) = self.reservations.remove(id)
+            && let Some(state) = self.sessions.get_mut(&held.client)
         {
             state.reservations.remove(id);
         }

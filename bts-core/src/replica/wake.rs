@@ -83,10 +83,14 @@ impl Replica {
             waiting.extend(found.map(|key| (key, content)));
         }
         let takes = |key: &WaiterKey| self.sessions.waiter(key).is_some_and(|w| w.mode.takes());
-        waiting.retain(|(key, content)| {
-            takes(key) && !hint.told.contains(key) && self.may(&key.0, content, true)
-        });
-        let order = telling_order(id, waiting.iter().map(|(key, _)| *key).collect());
+        waiting.retain(|(key, content)| takes(key) && self.may(&key.0, content, true));
+        // Whoever was told keeps its place, or the next waiter of its key would come before the
+        // first of another.
+        let mut order = telling_order(id, waiting.iter().map(|(key, _)| *key).collect());
+        order.retain(|key| !hint.told.contains(key));
+        if order.is_empty() {
+            return;
+        }
         let count = 1 << hint.steps.saturating_sub(1).min(16);
         let until = self.now + self.options.reservation;
         for key in order.into_iter().take(count) {
@@ -98,9 +102,6 @@ impl Replica {
             }
             hint.told.insert(key);
             self.push(key, content, out);
-        }
-        if waiting.is_empty() {
-            return;
         }
         hint.steps += 1;
         hint.next_at = until;

@@ -7,6 +7,7 @@ mod limits;
 mod peers;
 mod promises;
 mod proposals;
+mod reads;
 mod recover;
 mod support;
 mod votes;
