@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bts_core::ids::EntryId;
 use bts_core::message::Found;
 
-use super::history::{Answer, Call, Effect, Operation, Shown};
+use super::history::{Answer, Effect, Operation, Shown};
 
 /// What a history did wrong, in words that name the operations.
 pub fn violations(history: &[Operation]) -> Vec<String> {
@@ -138,7 +138,7 @@ impl<'a> Entries<'a> {
     /// after.
     fn overlooked(&self, operation: &Operation) -> Vec<String> {
         let is_none = operation.answer == Answer::None;
-        let listed = matches!(operation.call, Call::List(_)) && operation.ended.is_some();
+        let listed = matches!(operation.answer, Answer::Listed(_));
         let Some(template) = operation.template().filter(|_| is_none || listed) else {
             return Vec::new();
         };

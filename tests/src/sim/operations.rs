@@ -171,7 +171,8 @@ impl World {
             is_by(&take.payload, client) && take.since >= invocation.started && may_win
         });
         let takes = takes.filter_map(|(_, take)| {
-            let taken = self.content_of(&take.payload)?;
+            let offered = || invocation.offered(&take.payload);
+            let taken = self.content_of(&take.payload).or_else(offered)?;
             let template = invocation.call_template()?;
             let offered = invocation.put_for(&taken.tuple) == take.payload.puts;
             (template.matches(&taken.tuple) && offered).then(|| replace(&take.payload, taken))
@@ -296,6 +297,16 @@ impl Invocation {
             Call::Read(t) | Call::Take(t) | Call::Swap(t) | Call::List(t) => Some(t),
             Call::Out(_) | Call::Ghost => None,
         }
+    }
+
+    /// What it took, to judge by what it put in its place: a stranger's entry that nobody else saw.
+    fn offered(&self, take: &TakePayload) -> Option<Found> {
+        let offers = self.offers.lock().expect("nobody panics while holding it");
+        let mut tuples = offers.iter().filter(|(_, puts)| **puts == take.puts);
+        tuples.next().map(|(tuple, _)| Found {
+            id: take.id.clone(),
+            tuple: tuple.clone(),
+        })
     }
 
     /// What it puts in place of this tuple.
