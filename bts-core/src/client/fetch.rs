@@ -14,14 +14,16 @@ const PATIENCE: Span = Span::from_millis(20);
 /// The state of the search.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    open: Option<(ContentHash, RequestId)>,
+    wanted: Option<ContentHash>,
+    open: Vec<RequestId>,
     again: Backoff,
 }
 
 impl Default for Fetch {
     fn default() -> Self {
         Self {
-            open: None,
+            wanted: None,
+            open: Vec::new(),
             again: Backoff::new(PATIENCE),
         }
     }
@@ -30,7 +32,7 @@ impl Default for Fetch {
 impl Fetch {
     /// The content that was asked for last.
     pub(super) fn wanted(&self) -> Option<ContentHash> {
-        self.open.map(|(hash, _)| hash)
+        self.wanted
     }
 
     /// Whoever was asked does not have it: the next attempt need not wait.
@@ -41,7 +43,7 @@ impl Fetch {
 
     /// Ends the search.
     pub(super) fn close(&mut self, step: &mut Step<'_>) {
-        if let Some((_, request)) = self.open.take() {
+        for request in std::mem::take(self).open {
             step.close(request);
         }
     }
@@ -55,22 +57,25 @@ impl Case {
         hash: ContentHash,
         wake: &mut Wake,
     ) {
-        let is_new = self.fetch.open.is_none_or(|(searched, _)| searched != hash);
-        if is_new {
+        if self.fetch.wanted != Some(hash) {
             self.fetch.close(step);
-            self.fetch.again = Backoff::new(PATIENCE);
+            self.fetch.wanted = Some(hash);
+        }
+        let is_asked_of_all = self.fetch.open.len() > 1;
+        let is_complete = |request: &RequestId| step.shared.requests.is_complete(*request);
+        if is_asked_of_all && !self.fetch.open.iter().all(is_complete) {
+            return;
         }
         if self.fetch.again.strike(step.now) {
-            self.fetch.close(step);
             let holders: Vec<_> = self.holders(hash).collect();
             let one = step.shared.pace.pick(holders.iter().copied(), step.now);
-            let to = if is_new {
-                one.into_iter().collect()
-            } else {
-                holders
+            let to = match self.fetch.open.is_empty() {
+                true => one.into_iter().collect(),
+                false => holders,
             };
             let key = FetchKey::Content(self.id.clone(), hash);
-            self.fetch.open = Some((hash, step.ask(to, ClientBody::Fetch(key))));
+            let request = step.ask(to, ClientBody::Fetch(key));
+            self.fetch.open.push(request);
         }
         wake.at(self.fetch.again.due_at());
     }

@@ -137,7 +137,9 @@ impl Case {
             }
             (Some(take), None) => self.show(step, &mut help, &take, hash),
         }
-        wake.at(help.again.due_at());
+        if help.again.due_at() > step.now {
+            wake.at(help.again.due_at());
+        }
         self.help = Some(help);
     }
 
@@ -191,7 +193,10 @@ impl Case {
 
     /// Asks those that speak of the Take for it.
     fn fetch_take(&self, step: &mut Step<'_>, help: &mut Help, op: OpId) {
-        if !help.again.strike(step.now) {
+        let is_open = |(asked, request): (OpId, RequestId)| {
+            asked == op && !step.shared.requests.is_complete(request)
+        };
+        if help.fetch.is_some_and(is_open) || !help.again.strike(step.now) {
             return;
         }
         let locks = |lock: &ValidCertificate| lock.statement().value == Value::Take(op);

@@ -1,7 +1,5 @@
 //! Where a client is driven by hand: a cluster's keys, a client, and the clock.
 
-#![allow(dead_code)]
-
 use std::sync::Arc;
 
 use bts_core::client::{Client, Handle, Input, Op, Options, Outcome, Outputs, SwapWith};
@@ -40,6 +38,7 @@ pub(crate) struct Desk {
     stranger: Signer,
     now: u64,
     sent: Vec<(ReplicaId, ClientRequest)>,
+    settled_below: TakeNumber,
     done: Vec<(Handle, Outcome)>,
     invoked: u64,
 }
@@ -87,6 +86,7 @@ impl Desk {
             stranger: Signer::new(key(2), context),
             now: 1_000_000,
             sent: Vec::new(),
+            settled_below: TakeNumber(0),
             done: Vec::new(),
             invoked: 0,
         };
@@ -100,6 +100,9 @@ impl Desk {
         let mut out = Outputs::default();
         self.client
             .handle(Time::from_micros(self.now), input, &mut out);
+        if let Some((_, last)) = out.send.last() {
+            self.settled_below = last.settled_below;
+        }
         self.sent.extend(out.send);
         self.done.extend(out.done);
         self.events.extend(out.events);
@@ -150,6 +153,11 @@ impl Desk {
             self.input(Input::Tick);
         }
         self.now = end;
+    }
+
+    /// What the last request said of the Takes.
+    pub(crate) fn settled_below(&self) -> TakeNumber {
+        self.settled_below
     }
 
     /// What was sent since the last call.
@@ -327,13 +335,17 @@ impl Desk {
 
     /// A certificate that this epoch was released.
     pub(crate) fn release(&self, id: &EntryId, epoch: u8) -> Certificate {
-        let statement = Statement {
+        let statement = self.release_statement(id, epoch);
+        self.certificate(VoteKind::Commit, &statement, 0..3)
+    }
+
+    pub(crate) fn release_statement(&self, id: &EntryId, epoch: u8) -> Statement {
+        Statement {
             id: id.clone(),
             epoch: Epoch(epoch),
             ballot: Ballot(1),
             value: Value::Release,
-        };
-        self.certificate(VoteKind::Commit, &statement, 0..3)
+        }
     }
 }
 

@@ -2,6 +2,12 @@
 //! looks at what the client sends and returns. Marks in names are those of docs/attacks.md.
 
 mod absent;
+mod cancel;
 mod desk;
+mod help;
+mod list;
 mod out;
+mod read;
 mod take;
+mod wait;
+mod writeback;

@@ -1,0 +1,123 @@
+//! Listing: pages of all replicas, what few report is written back first.
+
+use bts_core::client::{Op, Outcome};
+use bts_core::crypto::hash::Digest;
+use bts_core::ids::{EntryId, RequestId};
+use bts_core::message::{Candidate, ClientBody, Removal, ReplyBody};
+
+use crate::desk::{Desk, any, in_full, space, status};
+
+fn list(desk: &mut Desk) -> Vec<(u16, RequestId)> {
+    desk.invoke(Op::List {
+        space: space(),
+        template: any(),
+    });
+    pages(desk)
+        .into_iter()
+        .map(|(to, request, _)| (to, request))
+        .collect()
+}
+
+fn pages(desk: &mut Desk) -> Vec<(u16, RequestId, Option<Digest>)> {
+    desk.sent_of(|body| match body {
+        ClientBody::List { after, .. } => Some(*after),
+        _ => None,
+    })
+}
+
+fn page(candidates: Vec<Candidate>, next: Option<u8>) -> ReplyBody {
+    ReplyBody::Page {
+        candidates,
+        next: next.map(|byte| Digest([byte; 32])),
+    }
+}
+
+fn listed(outcome: Outcome) -> Vec<EntryId> {
+    match outcome {
+        Outcome::Listed(found) => found.into_iter().map(|found| found.id).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn list_names_what_q_replicas_name_on_all_their_pages() {
+    let mut desk = Desk::new(4, 1);
+    let asked = list(&mut desk);
+    assert_eq!(asked.len(), 4);
+    let (one, other) = (desk.entry(1), desk.entry(2));
+    for (replica, request) in &asked[..3] {
+        desk.reply(*replica, *request, page(vec![in_full(&one)], Some(5)));
+    }
+    let more = pages(&mut desk);
+    assert_eq!(more.len(), 3);
+    for (replica, request, after) in more {
+        desk.assert_pending();
+        assert_eq!(after, Some(Digest([5; 32])));
+        desk.reply(replica, request, page(vec![in_full(&other)], None));
+    }
+    desk.pass_ms(25);
+    assert_eq!(listed(desk.outcome()), [one.id, other.id]);
+}
+
+#[test]
+fn list_empty_space() {
+    let mut desk = Desk::new(4, 1);
+    for (replica, request) in list(&mut desk) {
+        desk.reply(replica, request, page(Vec::new(), None));
+    }
+    assert!(listed(desk.outcome()).is_empty());
+}
+
+/// A page that leads nowhere would keep us for ever.
+#[test]
+fn list_page_that_leads_backwards_is_a_fault() {
+    let mut desk = Desk::new(4, 1);
+    let asked = list(&mut desk);
+    desk.reply(3, asked[3].1, page(Vec::new(), Some(5)));
+    let (_, request, _) = pages(&mut desk).remove(0);
+    desk.reply(3, request, page(Vec::new(), Some(5)));
+    assert_eq!(desk.events.len(), 1);
+    assert!(pages(&mut desk).is_empty());
+    for (replica, request) in &asked[..3] {
+        desk.reply(*replica, *request, page(Vec::new(), None));
+    }
+    desk.pass_ms(25);
+    assert!(
+        listed(desk.outcome()).is_empty(),
+        "the others do without it"
+    );
+}
+
+#[test]
+fn list_entry_of_fewer_than_q_is_written_back_and_dropped_if_it_is_gone() {
+    let mut desk = Desk::new(4, 1);
+    let asked = list(&mut desk);
+    let (gone, there) = (desk.entry(1), desk.entry(2));
+    desk.reply(
+        3,
+        asked[3].1,
+        page(vec![in_full(&gone), in_full(&there)], None),
+    );
+    for (replica, request) in &asked[..3] {
+        desk.reply(*replica, *request, page(Vec::new(), None));
+    }
+    desk.assert_pending();
+    let sent = desk.sent_of(|body| match body {
+        ClientBody::WriteBack { entry } => Some(entry.clone()),
+        _ => None,
+    });
+    assert_eq!(sent.len(), 6);
+    let rival = desk.rival(&gone, 0, 1, Vec::new());
+    let removed = ReplyBody::Removed {
+        id: gone.id.clone(),
+        removal: Removal::Decision(desk.decision(&rival)),
+    };
+    desk.reply(0, sent[0].1, removed);
+    for replica in 0..2 {
+        desk.assert_pending();
+        let id = there.id.clone();
+        let status = status(&there);
+        desk.reply(replica, sent[3].1, ReplyBody::Status { id, status });
+    }
+    assert_eq!(listed(desk.outcome()), [there.id]);
+}
