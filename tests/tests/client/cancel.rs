@@ -106,7 +106,7 @@ fn cancel_in_that_loses_ends() {
     desk.input(Input::Cancel(handle));
     let rival = desk.rival(&entry, 0, 1, Vec::new());
     let removed = ReplyBody::Removed {
-        id: entry.id.clone(),
+        id: entry.id,
         removal: bts_core::message::Removal::Decision(desk.decision(&rival)),
     };
     desk.reply(1, request, removed);

@@ -282,7 +282,7 @@ fn take_c1_forgotten_counts_at_f_plus_1() {
     let mut desk = Desk::new(4, 1);
     let (entry, request, _) = engaged(&mut desk);
     let forgotten = ReplyBody::Removed {
-        id: entry.id.clone(),
+        id: entry.id,
         removal: Removal::Forgotten,
     };
     desk.reply(3, request, forgotten.clone());

@@ -163,7 +163,7 @@ fn wait_replicas_are_asked_again_when_all_they_named_is_gone() {
     }
     let (take, _, _) = desk.take_request();
     let removed = ReplyBody::Removed {
-        id: entry.id.clone(),
+        id: entry.id,
         removal: bts_core::message::Removal::Decision(desk.decision(&rival)),
     };
     desk.reply(2, take, removed);

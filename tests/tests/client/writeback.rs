@@ -223,7 +223,7 @@ fn writeback_put_that_is_gone_is_dropped_by_its_decision() {
     reported_by_one(&mut desk, &put);
     let asked = decides(&mut desk, true);
     let applied = ReplyBody::Applied {
-        id: origin.id.clone(),
+        id: origin.id,
         op: swap.op,
     };
     desk.reply(0, asked[0].1, applied);
