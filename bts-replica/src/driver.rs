@@ -293,7 +293,11 @@ impl<M: Machine, S: Store> Driver<M, S> {
         match evidence {
             Evidence::ContradictingPromises { replica, .. } => {
                 let who = format!("replica {replica}");
-                (self.key_of(*replica), who, "it signed two different promises")
+                (
+                    self.key_of(*replica),
+                    who,
+                    "it signed two different promises",
+                )
             }
             Evidence::ContradictingVotes { replica, .. } => {
                 let who = format!("replica {replica}");
