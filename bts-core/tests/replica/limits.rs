@@ -65,6 +65,12 @@ fn limits_of_open_votes_is_given_back_once() {
         Some(ReplyBody::FirstVote(_))
     ));
     assert!(is_limit(&vote(&mut world, 3, 0)));
+    let decision = world.decision(&client.take(&targets[1], 0, 1));
+    world.peer(1, 0, PeerMessage::Decide(decision));
+    assert!(matches!(
+        vote(&mut world, 3, 0),
+        Some(ReplyBody::FirstVote(_))
+    ));
 }
 
 /// C7: a client over its limit of votes cannot start recoveries instead: what it tells of is limited

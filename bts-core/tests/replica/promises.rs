@@ -3,10 +3,10 @@
 use bts_core::consensus::certificate::{Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::crypto::sign::SignedBytes;
-use bts_core::ids::Ballot;
+use bts_core::ids::{Ballot, ReplicaId};
 use bts_core::message::{ClientBody, LockRequest, PeerMessage, ReplyBody, Status};
 use bts_core::misbehavior::Evidence;
-use bts_core::replica::Event;
+use bts_core::replica::{Event, Input};
 use bts_core::time::Span;
 
 use crate::cast::{Client, Target, bare, owned_by, promise_of, proposal, statement, task};
@@ -49,24 +49,29 @@ fn recover_rivals_enter_ballot_1_early() {
     assert_eq!(status(&mut world, &one, 0, &target).promised, Ballot(1));
 }
 
+/// Whichever comes first, the lock or the rival: what is locked is about to be decided.
 #[test]
 fn recover_rivals_wait_for_a_lock() {
-    let mut world = World::with_real(&[0]);
-    let (one, two) = (world.client(1), world.client(2));
-    let target = world.out(&one, 1, task(1), &[0]);
-    let take = one.take(&target, 0, 1);
-    let said = statement(&target.id, 0, 0, Value::Take(world.op(&take)));
-    let certificate = world.certificate(VoteKind::First, &said, &[1, 2, 3]);
-    let (taken, released) = (take, None);
-    let lock = LockRequest {
-        certificate,
-        take: taken,
-        released,
-    };
-    world.ask(&one, 0, ClientBody::Lock(lock));
-    tell(&mut world, &two, &[0], &two.take(&target, 0, 1));
-    world.pass(Span::from_micros(WINDOW.as_micros() / 2));
-    assert_eq!(status(&mut world, &one, 0, &target).promised, Ballot(0));
+    for lock_first in [true, false] {
+        let mut world = World::with_real(&[0]);
+        let (one, two) = (world.client(1), world.client(2));
+        let target = world.out(&one, 1, task(1), &[0]);
+        let take = one.take(&target, 0, 1);
+        let said = statement(&target.id, 0, 0, Value::Take(world.op(&take)));
+        let lock = ClientBody::Lock(LockRequest {
+            certificate: world.certificate(VoteKind::First, &said, &[1, 2, 3]),
+            take: take.clone(),
+            released: None,
+        });
+        tell(&mut world, &one, &[0], &take);
+        if lock_first {
+            world.ask(&one, 0, lock.clone());
+        }
+        tell(&mut world, &two, &[0], &two.take(&target, 0, 1));
+        world.ask(&one, 0, lock);
+        world.pass(Span::from_micros(WINDOW.as_micros() / 2));
+        assert_eq!(status(&mut world, &one, 0, &target).promised, Ballot(0));
+    }
 }
 
 /// G3: who joins a ballot by its proposal sends a promise for it, with what it held before.
@@ -175,4 +180,67 @@ fn recover_proposal_with_too_many_promises_costs_no_checks() {
     let before = checked(&mut world);
     world.peer(1, 0, PeerMessage::Propose(proposed));
     assert!(checked(&mut world) - before < 5);
+}
+
+/// D2: the owner of a ballot repeats its proposal, and then its lock, once per window.
+#[test]
+fn recover_d2_owner_repeats_proposal_and_lock() {
+    let mut world = World::with_real(&[0]);
+    let client = world.client(1);
+    let target = owned_by(&mut world, &client, 0, &[0]);
+    let take = client.take(&target, 0, 1);
+    let op = world.op(&take);
+    tell(&mut world, &client, &[0], &take);
+    for peer in [1, 2] {
+        let message = promised(&world, peer, &promise_of(&target.id, 0, 1, &[op]), &[&take]);
+        world.peer(peer, 0, message);
+    }
+    let sent = |world: &World, is: fn(&PeerMessage) -> bool| {
+        let to_one = |(_, to, m): &&(u16, u16, PeerMessage)| *to == 1 && is(m);
+        world.wire.iter().filter(to_one).count()
+    };
+    let proposals = |m: &PeerMessage| matches!(m, PeerMessage::Propose(_));
+    let locks = |m: &PeerMessage| matches!(m, PeerMessage::Lock(_));
+    assert_eq!(sent(&world, proposals), 1);
+    world.step(0, Input::PeerConnected(ReplicaId(1), 0));
+    assert_eq!(sent(&world, proposals), 2, "on a new connection");
+    let said = statement(&target.id, 0, 1, Value::Take(op));
+    for peer in [1, 2] {
+        let vote = world.vote(peer, VoteKind::Prepare, &said);
+        world.peer(peer, 0, PeerMessage::PrepareVote(vote));
+    }
+    assert_eq!(sent(&world, locks), 1);
+    world.step(0, Input::PeerConnected(ReplicaId(1), 0));
+    assert_eq!((sent(&world, proposals), sent(&world, locks)), (2, 2));
+    for peer in [1, 2] {
+        let vote = world.vote(peer, VoteKind::Commit, &said);
+        world.peer(peer, 0, PeerMessage::CommitVote(vote));
+    }
+    assert!(world.is_removed(&client, 0, &target.id));
+}
+
+/// The same without a new connection, as long as the ballot lasts.
+#[test]
+fn recover_d2_owner_without_votes_repeats_its_proposal() {
+    let mut world = World::with_real(&[0]);
+    let client = world.client(1);
+    let target = owned_by(&mut world, &client, 0, &[0]);
+    let take = client.take(&target, 0, 1);
+    let op = world.op(&take);
+    tell(&mut world, &client, &[0], &take);
+    // The window of ballot 1 opens with the promises, a while after the ballot was entered.
+    let message = promised(&world, 1, &promise_of(&target.id, 0, 1, &[op]), &[&take]);
+    world.peer(1, 0, message);
+    world.pass(WINDOW.times(2));
+    let message = promised(&world, 2, &promise_of(&target.id, 0, 1, &[op]), &[&take]);
+    world.peer(2, 0, message);
+    let sent = |world: &World| {
+        let proposal = |(_, to, m): &&(u16, u16, PeerMessage)| {
+            *to == 1 && matches!(m, PeerMessage::Propose(_))
+        };
+        world.wire.iter().filter(proposal).count()
+    };
+    assert_eq!(sent(&world), 1);
+    world.pass(Span::from_micros(WINDOW.as_micros() * 3 / 2));
+    assert_eq!(sent(&world), 2);
 }

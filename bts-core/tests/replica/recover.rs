@@ -10,7 +10,7 @@ use bts_core::time::Span;
 
 use crate::cast::{Client, Target, bare, owned_by, promise_of, statement, task};
 use crate::promises::{promised, status, tell};
-use crate::support::{WINDOW, World};
+use crate::support::{Plan, WINDOW, World};
 
 /// How an instance ended at each real replica: the op decided, or the epoch reached.
 fn ends(world: &mut World, client: &Client, target: &Target) -> Vec<Result<Value, Epoch>> {
@@ -296,4 +296,40 @@ fn recover_d3_last_epoch_ends_with_a_take() {
             _ => assert_eq!(ends, vec![Err(Epoch(epoch + 1)); 4]),
         }
     }
+}
+
+/// One replica alone is its own quorum: it proposes, votes and decides, and what waited for that is
+/// handled.
+#[test]
+fn recover_own_decision_sets_free_what_waited_for_it() {
+    let mut world = World::new(Plan {
+        n: 1,
+        faults: 0,
+        real: vec![0],
+        ..Plan::default()
+    });
+    let client = world.client(1);
+    let target = world.out(&client, 1, task(1), &[0]);
+    let swap = client.take_and_put(&target, 0, 1, &[task(2)]);
+    let op = world.op(&swap);
+    let put = Target {
+        id: target.id.put(0).expect("short"),
+        hash: bts_core::content::put_hash(op, 0),
+        content: target.content,
+    };
+    let next = client.take(&put, 0, 2);
+    let said = statement(&put.id, 0, 1, Value::Take(world.op(&next)));
+    let decision = bts_core::content::Decision {
+        certificate: world.certificate(VoteKind::Commit, &said, &[0]),
+        take: Some(next),
+    };
+    let applied = true;
+    let waiting = world.send(&client, 0, ClientBody::Decide { decision, applied });
+    tell(&mut world, &client, &[0], &swap);
+    world.pass(WINDOW);
+    let answer = world.answer(0, &client, waiting);
+    assert!(
+        matches!(answer, Some(ReplyBody::Applied { .. })),
+        "{answer:?}"
+    );
 }
