@@ -7,7 +7,7 @@ use super::{Outputs, Principal, Replica};
 use crate::consensus::certificate::{Statement, Value, VoteKind};
 use crate::content::TakePayload;
 use crate::crypto::verified::Verified;
-use crate::ids::{Ballot, ClientRef, OpId, RequestId, TakeNumber};
+use crate::ids::{Ballot, ClientRef, Epoch, OpId, RequestId, TakeNumber};
 use crate::limits::UNSETTLED_TAKES_MAX;
 use crate::message::{FetchKey, Refused, ReplyBody, TakeRequest};
 
@@ -106,7 +106,8 @@ impl Replica {
                 return None;
             }
             Standing::Ahead => {
-                let lacks = FetchKey::Release(take.id.clone(), take.epoch);
+                let before = Epoch(take.epoch.0.saturating_sub(1));
+                let lacks = FetchKey::Release(take.id.clone(), before);
                 self.reply(from, request, ReplyBody::NotHeld(lacks), out);
                 return None;
             }

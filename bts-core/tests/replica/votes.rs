@@ -457,3 +457,14 @@ fn votes_released_entry_is_free_again() {
     let answer = ask_vote(&mut world, &client, &take);
     assert!(matches!(answer, ReplyBody::Released { .. }), "{answer:?}");
 }
+
+/// B3: a Take in an epoch that has not begun here gets no vote; what is lacking is the release of
+/// the epoch before.
+#[test]
+fn votes_b3_epoch_ahead_needs_its_proof() {
+    let (mut world, client) = alone();
+    let target = world.out(&client, 1, task(1), &[0]);
+    let answer = ask_vote(&mut world, &client, &client.take(&target, 1, 1));
+    let lacks = FetchKey::Release(target.id, Epoch(0));
+    assert_eq!(answer, ReplyBody::NotHeld(lacks));
+}
