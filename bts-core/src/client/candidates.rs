@@ -83,6 +83,32 @@ impl Candidates {
         }
     }
 
+    /// Where on the ring the operation starts.
+    pub(super) fn start_at(&mut self, start: u64) {
+        self.start = start;
+    }
+
+    /// Leaves out an entry, and whatever is not good enough to be taken at once.
+    pub(super) fn keep_ready(&mut self, step: &mut Step<'_>, taken: &EntryId) {
+        let size = step.size();
+        for (id, case) in std::mem::take(&mut self.cases) {
+            let hash = case
+                .leading()
+                .filter(|hash| case.contents.contains_key(hash));
+            let is_ready = hash.is_some_and(|hash| {
+                case.standing(size, hash) == Standing::Present
+                    && !case.is_touched()
+                    && !case.is_reserved(size)
+            });
+            match is_ready && id != *taken {
+                true => {
+                    self.cases.insert(id, case);
+                }
+                false => close(step, case),
+            }
+        }
+    }
+
     /// True if no entry is under examination.
     pub(super) fn is_empty(&self) -> bool {
         self.cases.is_empty()

@@ -23,6 +23,7 @@ mod step;
 mod take;
 mod takes;
 mod testimony;
+mod warm;
 mod writeback;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -269,6 +270,9 @@ impl Client {
             "{handle:?} names an operation that has not ended"
         );
         self.begin(now, Some(handle), op, out);
+        if let Some(key) = self.handles.get(&handle).copied() {
+            self.step(now, key, out, |_, _| None);
+        }
     }
 
     fn on_cancel(&mut self, now: Time, handle: Handle, out: &mut Outputs) {

@@ -21,6 +21,7 @@ use crate::time::{Span, Time};
 pub(super) struct Reading {
     pub(super) candidates: Candidates,
     request: RequestId,
+    is_asked: bool,
     mode: ReadMode,
     replies: Replies,
     absence: Absence,
@@ -62,22 +63,21 @@ impl Reading {
         template: Template,
         mode: ReadMode,
     ) -> Self {
-        let request = step.shared.requests.draw();
-        let start = ring_start(step, request);
-        let everyone = step.everyone();
-        let full = step.shared.pace.pick(everyone, step.now);
-        let body = ClientBody::Read(ReadRequest {
-            space: space.clone(),
-            template: template.clone(),
-            mode,
-            start,
-            candidates: step.shared.options.candidates.min(CANDIDATES_MAX as u8),
-            full: full.unwrap_or_default(),
-        });
-        step.ask_as(request, step.everyone(), body);
+        let mut reading = Self::of(step, Candidates::new(space, template, 0), mode);
+        reading.ask(step);
+        reading
+    }
+
+    /// A reading that has candidates from before, and asks nobody as long as they suffice.
+    pub(super) fn warm(step: &mut Step<'_>, candidates: Candidates, mode: ReadMode) -> Self {
+        Self::of(step, candidates, mode)
+    }
+
+    fn of(step: &mut Step<'_>, candidates: Candidates, mode: ReadMode) -> Self {
         Self {
-            candidates: Candidates::new(space, template, start),
-            request,
+            candidates,
+            request: step.shared.requests.draw(),
+            is_asked: false,
             mode,
             replies: Replies::default(),
             absence: Absence::new(),
@@ -86,6 +86,34 @@ impl Reading {
             began: step.now,
             quorum: None,
         }
+    }
+
+    fn ask(&mut self, step: &mut Step<'_>) {
+        self.is_asked = true;
+        self.began = step.now;
+        let start = ring_start(step, self.request);
+        self.candidates.start_at(start);
+        let full = step.shared.pace.pick(step.everyone(), step.now);
+        let body = ClientBody::Read(ReadRequest {
+            space: self.candidates.space.clone(),
+            template: self.candidates.template.clone(),
+            mode: self.mode,
+            start,
+            candidates: step.shared.options.candidates.min(CANDIDATES_MAX as u8),
+            full: full.unwrap_or_default(),
+        });
+        step.ask_as(self.request, step.everyone(), body);
+    }
+
+    /// True if this is an answer to the question itself.
+    pub(super) fn asked(&self, request: RequestId) -> bool {
+        request == self.request
+    }
+
+    /// Ends it for good and hands over what it found, with the time when it was asked.
+    pub(super) fn into_candidates(self, step: &mut Step<'_>) -> (Time, Candidates) {
+        step.close(self.request);
+        (self.began, self.candidates)
     }
 
     /// True if an answer to this request is for this reading.
@@ -142,6 +170,10 @@ impl Reading {
 
     /// Does what is due, once the candidates that are there do not suffice.
     pub(super) fn advance(&mut self, step: &mut Step<'_>, wake: &mut Wake) -> Verdict {
+        if !self.is_asked {
+            self.candidates.clear(step);
+            self.ask(step);
+        }
         if let Some(refused) = &self.refused {
             return Verdict::Refused(refused.clone());
         }
@@ -161,7 +193,10 @@ impl Reading {
         self.candidates.clear(step);
         self.quorum = None;
         self.began = step.now;
-        step.ask_all_again(self.request);
+        match self.is_asked {
+            true => step.ask_all_again(self.request),
+            false => self.ask(step),
+        }
     }
 
     /// Somebody made progress, so that it is worth asking soon.
@@ -174,7 +209,7 @@ impl Reading {
 
     /// Ends it; replicas that keep a waiter for it are told to forget it.
     pub(super) fn close(&mut self, step: &mut Step<'_>) {
-        if self.mode.waits() {
+        if self.mode.waits() && self.is_asked {
             let waiter = self.request;
             step.tell(step.everyone(), &ClientBody::Cancel { waiter });
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::pace::Pace;
 use super::requests::{Key, Letter, Requests};
 use super::takes::TakeNumbers;
+use super::warm::Warm;
 use super::{Op, Options, Outputs};
 use crate::consensus::certificate::{Certificate, SealedVote, Value};
 use crate::content::{DecidedTake, Decision, EntryPayload, IllFormed, Outcome, Put, TakePayload};
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) requests: Requests,
     pub(super) takes: TakeNumbers,
     pub(super) pace: Pace,
+    pub(super) warm: Warm,
     /// Operations to be begun in the background.
     pub(super) background: Vec<Op>,
     written: u64,
@@ -51,6 +53,7 @@ impl Shared {
             requests: Requests::default(),
             takes: TakeNumbers::default(),
             pace: Pace::default(),
+            warm: Warm::default(),
             background: Vec::new(),
             written: 0,
         }

@@ -27,6 +27,8 @@ pub(super) struct Take {
     is_abandoned: bool,
     /// The access lists of what was won.
     won_access: Option<Access>,
+    /// Candidates for the next take of a worker that loops.
+    next: Option<Reading>,
 }
 
 #[derive(Debug)]
@@ -67,13 +69,18 @@ impl Take {
         with: Option<SwapWith>,
     ) -> Self {
         let mode = if wait { ReadMode::In } else { ReadMode::Enter };
+        let reading = match step.shared.warm.pick(&space, &template, step.now) {
+            Some(candidates) => Reading::warm(step, candidates, mode),
+            None => Reading::begin(step, space, template, mode),
+        };
         Self {
-            reading: Reading::begin(step, space, template, mode),
+            reading,
             with,
             stage: Stage::Choosing,
             refused: BTreeMap::new(),
             is_abandoned: false,
             won_access: None,
+            next: None,
         }
     }
 
@@ -84,6 +91,10 @@ impl Take {
         request: RequestId,
         body: ReplyBody,
     ) -> Option<Outcome> {
+        if let Some(next) = self.next.as_mut().filter(|next| next.asked(request)) {
+            next.on_reply(step, from, request, body);
+            return None;
+        }
         match &mut self.stage {
             Stage::Engaged(engagement) if engagement.owns(request) => {
                 let end = engagement.on_reply(step, from, request, body)?;
@@ -219,7 +230,35 @@ impl Take {
         let requests = case.take_requests(step, &take, choice.hash).collect();
         let engagement = Engagement::begin(step, choice, take, requests);
         self.stage = Stage::Engaged(Box::new(engagement));
+        self.look_ahead(step);
         None
+    }
+
+    /// R-4.3c: behind the Take, so that its entry is not named again.
+    fn look_ahead(&mut self, step: &mut Step<'_>) {
+        let (space, template) = (
+            &self.reading.candidates.space,
+            &self.reading.candidates.template,
+        );
+        if self.next.is_none() && step.shared.warm.is_looping(space, template, step.now) {
+            let (space, template) = (space.clone(), template.clone());
+            self.next = Some(Reading::begin(step, space, template, ReadMode::Enter));
+        }
+    }
+
+    /// Keeps what was found for the next take of the same template.
+    fn keep_warm(&mut self, step: &mut Step<'_>, taken: &EntryId) {
+        let next = self.next.take().map(|next| {
+            let (asked_at, mut candidates) = next.into_candidates(step);
+            candidates.keep_ready(step, taken);
+            (asked_at, candidates)
+        });
+        let next = next.filter(|(_, candidates)| !candidates.is_empty());
+        let (space, template) = (
+            &self.reading.candidates.space,
+            &self.reading.candidates.template,
+        );
+        step.shared.warm.on_won(space, template, step.now, next);
     }
 
     /// An `rdp` for equal tuples: rule 2 on replies that are synced, unlike those of Enter [A9].
@@ -285,7 +324,16 @@ impl Take {
 
     fn finish(&mut self, step: &mut Step<'_>, outcome: Outcome) -> Option<Outcome> {
         if !self.is_abandoned {
+            match &outcome {
+                Outcome::Found(taken) | Outcome::Swapped { taken, .. } => {
+                    self.keep_warm(step, &taken.id);
+                }
+                _ => {}
+            }
             self.reading.close(step);
+        }
+        if let Some(mut next) = self.next.take() {
+            next.close(step);
         }
         Some(outcome)
     }

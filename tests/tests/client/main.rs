@@ -10,4 +10,5 @@ mod out;
 mod read;
 mod take;
 mod wait;
+mod warm;
 mod writeback;
