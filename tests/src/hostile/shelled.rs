@@ -14,7 +14,7 @@ use crate::sim::machine::ReplicaMachine;
 use crate::sim::rng::Rng;
 
 /// The longest delay of the slow one.
-const DELAY_MS_MAX: u64 = 300;
+const DELAY_MS_MAX: u64 = 1000;
 
 /// The machine, and what it does not say, or not yet.
 #[derive(Debug)]

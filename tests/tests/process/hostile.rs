@@ -1,5 +1,7 @@
 //! Replicas that misbehave: one of four in every way that has a name, two of seven together.
 
+use std::time::{Duration, Instant};
+
 use bts_core::ids::{PublicKey, ReplicaId};
 use bts_tests::hostile::Behaviour;
 use bts_tests::process::{Cluster, Deployment, Hand, Workers};
@@ -63,8 +65,23 @@ async fn hostile_silence_to_some_clients_is_survived() {
 }
 
 #[tokio::test]
-async fn hostile_slowness_is_survived() {
-    survives(Behaviour::Slow).await;
+async fn hostile_slowness_is_survived_and_not_waited_for() {
+    let cluster = survives(Behaviour::Slow).await;
+    let workers = Workers::connect(cluster.deployment(), [1]).await;
+    let began = Instant::now();
+    for number in 0..30u64 {
+        workers
+            .space()
+            .out(("written", number))
+            .await
+            .expect("three of four are quick");
+    }
+    // Each answer of the slow one takes half a second on average.
+    assert!(
+        began.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
