@@ -4,7 +4,7 @@
 //! Programs see tuples, the judges want entries. In these workloads every tuple that is written
 //! carries a number of its own in its second field, so the number names the entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -29,8 +29,11 @@ struct Lines {
     numbers: u64,
     /// What became of a tuple: these numbers took the place of that one.
     replaced: BTreeMap<u64, (u64, u16)>,
-    told: Vec<(String, Call, Moment, Option<Moment>, Told)>,
+    told: Vec<Line>,
 }
+
+/// Who called what, from when to when, and what was told.
+type Line = (String, Call, Moment, Option<Moment>, Told);
 
 /// What a client was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +79,12 @@ impl Diary {
         self.lines().told.len()
     }
 
+    /// Operations of this client that ended.
+    pub fn ended_by(&self, who: &str) -> usize {
+        let lines = self.lines();
+        lines.told.iter().filter(|line| line.0 == who).count()
+    }
+
     /// Notes an operation that began then and ended now.
     pub fn note(&self, who: &str, call: Call, began: Moment, told: Told) {
         let ended = Some(self.moment());
@@ -114,12 +123,22 @@ impl Diary {
 
     fn history(&self) -> Vec<Operation> {
         let lines = self.lines();
+        let taken = lines.surely_taken();
         let found = |tuple: &Tuple| Found {
             id: self.id_of(&lines, number_of(tuple)),
             tuple: tuple.clone(),
         };
         let all = |tuples: &[Tuple]| tuples.iter().map(found).collect();
-        let operations = lines.told.iter().map(|(who, call, started, ended, told)| {
+        // Nobody else can have taken what somebody took, so that the judge need not try it.
+        let is_possible = |told: &Told| match told {
+            Told::MaybeTaken(tuple, _) => !taken.contains(&number_of(tuple)),
+            _ => true,
+        };
+        let possible = lines
+            .told
+            .iter()
+            .filter(|(_, _, _, _, told)| is_possible(told));
+        let operations = possible.map(|(who, call, started, ended, told)| {
             let answer = match (told, call) {
                 (Told::Written, Call::Out(tuple)) => Answer::Written(found(tuple).id),
                 (Told::Written, _) => Answer::Nothing,
@@ -157,6 +176,19 @@ impl Diary {
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    /// The numbers of what a client was told that it has taken.
+    fn surely_taken(&self) -> BTreeSet<u64> {
+        let taken = |(_, call, _, _, told): &Line| match (call, told) {
+            (Call::Take(_), Told::Found(tuple)) | (_, Told::Swapped(tuple, _)) => {
+                Some(number_of(tuple))
+            }
+            _ => None,
+        };
+        self.told.iter().filter_map(taken).collect()
     }
 }
 
@@ -209,6 +241,18 @@ mod tests {
     fn diary_invented_tuple_is_seen() {
         let diary = diary();
         take(&diary, Told::Found(tuple(7)));
+        diary.judge();
+    }
+
+    #[test]
+    #[should_panic(expected = "never written")]
+    fn diary_suspect_who_cannot_have_taken_cannot_have_put() {
+        let diary = diary();
+        out(&diary, 1);
+        let taken = Told::MaybeTaken(tuple(1), vec![tuple(2)]);
+        diary.suspect("villain", diary.moment(), taken);
+        take(&diary, Told::Found(tuple(2)));
+        take(&diary, Told::Found(tuple(1)));
         diary.judge();
     }
 

@@ -155,6 +155,17 @@ impl Hand {
         }
     }
 
+    /// Sends a frame again and again, as fast as the replica takes it, until the link ends.
+    pub fn flood(&self, to: ReplicaId, frame: Vec<u8>) -> impl Future<Output = ()> + use<> {
+        let writer = self.links.get(&to).map(|(_, writer, _)| writer.clone());
+        async move {
+            while let Some(Ok(())) = match &writer {
+                Some(writer) => Some(writer.send(frame.clone()).await),
+                None => None,
+            } {}
+        }
+    }
+
     /// Why the link to a replica ended, if it did.
     pub fn ended(&self, replica: ReplicaId) -> Option<String> {
         let (_, _, closer) = self.links.get(&replica)?;
@@ -195,6 +206,12 @@ impl Hand {
         self.entries += 1;
         let writer = self.signer.public();
         EntryId::written(space.clone(), writer, self.session, Seq(self.entries))
+    }
+
+    /// Signs an entry with a new id.
+    pub fn new_entry(&mut self, space: &SpaceName, tuple: Tuple) -> SignedBytes {
+        let id = self.new_id(space);
+        self.entry(id, tuple)
     }
 
     /// Signs an entry; nothing keeps it from signing two of one id.

@@ -24,6 +24,9 @@ pub const SPACE: &str = "jobs";
 pub const KEYS: [&str; 3] = ["a", "b", "c"];
 /// Tuples with this first field are waited for; of these there is always one for each who waits.
 const HANDED: &str = "handed";
+/// There is always one tuple with this first field, once it is written: whoever takes it puts the
+/// next in its place in the same step, so nobody may ever find it missing.
+const TOKEN: &str = "token";
 /// No operation of a correct client may take longer.
 const OPERATION_PATIENCE: Duration = Duration::from_secs(25);
 /// All operations of a test together.
@@ -71,7 +74,7 @@ impl Workers {
     pub fn start(&mut self, rounds: usize) {
         for (index, space) in self.spaces.iter().enumerate() {
             let worker = Worker {
-                who: format!("w{index}"),
+                who: name(index),
                 space: space.clone(),
                 diary: self.diary.clone(),
                 rng: Rng::new(index as u64),
@@ -97,6 +100,17 @@ impl Workers {
         until(&format!("{count} more operations"), done).await;
     }
 
+    /// Waits until the worker of this place has ended so many operations since this call.
+    pub async fn operations_of(&self, index: usize, count: usize) {
+        let who = name(index);
+        let wanted = self.diary.ended_by(&who) + count;
+        let done = async || {
+            let ended = self.diary.ended_by(&who) >= wanted;
+            (ended || self.work.is_empty()).then_some(())
+        };
+        until(&format!("{count} more operations of {who}"), done).await;
+    }
+
     /// Waits until all are done, then takes all that is left, and judges.
     pub async fn finish(mut self) {
         let all = async {
@@ -113,7 +127,9 @@ impl Workers {
             diary: self.diary.clone(),
             rng: Rng::new(0),
         };
-        while last.take_any().await {}
+        for key in KEYS.into_iter().chain([HANDED, TOKEN]) {
+            while last.take_one(of_key(key)).await {}
+        }
         for client in &self.clients {
             client.close().await;
         }
@@ -131,13 +147,18 @@ struct Worker {
 
 impl Worker {
     async fn work(mut self, rounds: usize) {
+        if self.who == name(0) {
+            self.out(TOKEN).await;
+        }
         for _ in 0..rounds {
             let key = self.key();
             self.out(key).await;
-            match self.rng.below(4) {
-                0 => self.read().await,
+            match self.rng.below(6) {
+                0 => self.read(key).await,
                 1 => self.take().await,
                 2 => self.swap().await,
+                3 => self.read(TOKEN).await,
+                4 => self.pass_token().await,
                 _ => {
                     self.out(HANDED).await;
                     self.wait_for_one().await;
@@ -159,8 +180,8 @@ impl Worker {
             .note(&self.who, Call::Out(tuple), began, Told::Written);
     }
 
-    async fn read(&mut self) {
-        let template = of_key(self.key());
+    async fn read(&mut self, key: &str) {
+        let template = of_key(key);
         let began = self.diary.moment();
         let done = self.space.rdp(template.clone()).await;
         let told = told(self.good("rdp", done));
@@ -171,11 +192,6 @@ impl Worker {
     async fn take(&mut self) {
         let template = of_key(self.key());
         self.take_one(template).await;
-    }
-
-    async fn take_any(&mut self) -> bool {
-        self.take_one(Template(vec![Pattern::Any, Pattern::Any]))
-            .await
     }
 
     async fn take_one(&mut self, template: Template) -> bool {
@@ -198,8 +214,17 @@ impl Worker {
     }
 
     async fn swap(&mut self) {
-        let (template, key) = (of_key(self.key()), self.key());
-        let puts = vec![self.new_tuple(key), self.new_tuple(key)];
+        let (from, to) = (self.key(), self.key());
+        let puts = vec![self.new_tuple(to), self.new_tuple(to)];
+        self.replace(of_key(from), puts).await;
+    }
+
+    async fn pass_token(&mut self) {
+        let puts = vec![self.new_tuple(TOKEN)];
+        self.replace(of_key(TOKEN), puts).await;
+    }
+
+    async fn replace(&mut self, template: Template, puts: Vec<Tuple>) {
         let began = self.diary.moment();
         let with = {
             let puts = puts.clone();
@@ -225,6 +250,11 @@ impl Worker {
     fn good<T>(&self, what: &str, done: Result<T, bts_client::Error>) -> T {
         done.unwrap_or_else(|error| panic!("{what} of {} failed: {error}", self.who))
     }
+}
+
+/// What the worker of this place is called in the diary.
+fn name(index: usize) -> String {
+    format!("w{index}")
 }
 
 /// The space in which they work.

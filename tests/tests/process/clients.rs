@@ -1,11 +1,14 @@
-//! Clients that die in the middle of a Take, at every step of an `in` and of a `swap`.
+//! Clients that die: at every step of an `in` and of a `swap`, and in the middle of an `out`.
 
 use std::sync::Arc;
 
 use bts_core::content::Decision;
+use bts_core::message::ClientBody;
 use bts_core::tuple::Tuple;
 use bts_tests::check::history::Call;
-use bts_tests::process::{Cluster, Deployment, Diary, Hand, KEYS, Told, Workers, of_key};
+use bts_tests::process::{
+    Cluster, Deployment, Diary, Hand, KEYS, Target, Told, Workers, of_key, space_name,
+};
 
 use crate::NODE;
 
@@ -67,9 +70,8 @@ async fn die_after(
     cluster: &Cluster,
     diary: &Arc<Diary>,
 ) -> bool {
-    let replicas = cluster.correct();
     let mut hand = Hand::new(cluster.deployment(), 0)
-        .connect_to(&replicas)
+        .connect_to(&cluster.correct())
         .await;
     let tuple = |_| Tuple(vec![key.into(), diary.number().into()]);
     let (taken, puts): (Tuple, Vec<Tuple>) = (tuple(0), (0..puts).map(tuple).collect());
@@ -77,37 +79,114 @@ async fn die_after(
     let target = hand.write(taken.clone()).await;
     diary.note("dying", Call::Out(taken.clone()), began, Told::Written);
     hand.enter(of_key(key)).await;
-    if step == Step::Enter {
-        return true;
-    }
-    diary.suspect(
-        "dying",
-        diary.moment(),
-        Told::MaybeTaken(taken, puts.clone()),
-    );
-    let take = hand.take_of(&target, &puts);
-    let quorum = hand.configuration().size().ack_quorum();
-    let count = match step {
-        Step::Enter | Step::Lock(_) | Step::Decide(_) => quorum,
-        Step::Take(count) => count,
-    };
-    let first = hand.ask_for_votes(&replicas[..count], &target, &take).await;
-    let (true, Some(certificate)) = (first.refused.is_empty(), first.certificate()) else {
-        return false;
-    };
-    let count = match step {
-        Step::Enter | Step::Take(_) => return true,
-        Step::Lock(count) => count,
-        Step::Decide(_) => quorum,
-    };
-    let commit = hand.lock(&replicas[..count], &certificate, &take).await;
-    let (true, Some(certificate)) = (commit.refused.is_empty(), commit.certificate()) else {
-        return false;
-    };
-    if let Step::Decide(count) = step {
-        let take = Some(take);
-        hand.decide(&replicas[..count], &Decision { certificate, take })
-            .await;
+    let began = diary.moment();
+    match engage(step, &mut hand, &target, &puts).await {
+        Reached::Nothing => {}
+        Reached::Begun => diary.suspect("dying", began, Told::MaybeTaken(taken, puts)),
+        Reached::Lost => {
+            diary.suspect("dying", began, Told::MaybeTaken(taken, puts));
+            return false;
+        }
+        // From here on a program may have been told, so that nobody else may get it.
+        Reached::Won if puts.is_empty() => {
+            diary.note("dying", Call::Take(of_key(key)), began, Told::Found(taken));
+        }
+        Reached::Won => {
+            diary.note(
+                "dying",
+                Call::Swap(of_key(key)),
+                began,
+                Told::Swapped(taken, puts),
+            );
+        }
     }
     true
+}
+
+/// How far a dying client came.
+enum Reached {
+    Nothing,
+    Begun,
+    Won,
+    Lost,
+}
+
+/// Makes the moves of a Take up to this step.
+async fn engage(step: Step, hand: &mut Hand, target: &Target, puts: &[Tuple]) -> Reached {
+    let replicas = hand.replicas();
+    let size = hand.configuration().size();
+    let (first_at, commit_at) = match step {
+        Step::Enter => return Reached::Nothing,
+        Step::Take(count) => (count, 0),
+        Step::Lock(count) => (size.ack_quorum(), count),
+        Step::Decide(_) => (size.ack_quorum(), size.ack_quorum()),
+    };
+    let take = hand.take_of(target, puts);
+    let first = hand
+        .ask_for_votes(&replicas[..first_at], target, &take)
+        .await;
+    let (true, Some(certificate)) = (first.refused.is_empty(), first.certificate()) else {
+        return Reached::Lost;
+    };
+    if commit_at == 0 {
+        let won = first.votes.len() >= size.fast_quorum() && puts.is_empty();
+        return if won { Reached::Won } else { Reached::Begun };
+    }
+    let commit = hand.lock(&replicas[..commit_at], &certificate, &take).await;
+    let (true, Some(certificate)) = (commit.refused.is_empty(), commit.certificate()) else {
+        return Reached::Lost;
+    };
+    let applied = match step {
+        Step::Decide(count) => {
+            let take = Some(take);
+            hand.decide(&replicas[..count], &Decision { certificate, take })
+                .await;
+            count
+        }
+        Step::Enter | Step::Take(_) | Step::Lock(_) => 0,
+    };
+    let enough = if puts.is_empty() {
+        commit.votes.len()
+    } else {
+        applied
+    };
+    if enough >= size.ack_quorum() {
+        Reached::Won
+    } else {
+        Reached::Begun
+    }
+}
+
+/// Of the entry of a writer that died in the middle of its `out` one replica has heard, which
+/// falls silent as soon as somebody has read it. Who reads next must find it all the same.
+#[tokio::test]
+async fn clients_that_die_in_an_out_leave_all_or_nothing() {
+    let mut cluster = Cluster::start(NODE, Deployment::new(4, 1, 4), &[]).await;
+    let mut workers = Workers::connect(cluster.deployment(), 1..=2).await;
+    workers.start(5);
+    for replica in cluster.correct() {
+        let key = format!("half-written at {replica}");
+        let mut hand = Hand::new(cluster.deployment(), 0)
+            .connect_to(&[replica])
+            .await;
+        let tuple = Tuple(vec![key.as_str().into(), workers.diary().number().into()]);
+        let entry = hand.new_entry(&space_name(), tuple);
+        let request = hand.send(&[replica], ClientBody::Out { entry });
+        hand.answers(request, 1, Some).await;
+        drop(hand);
+        let first = workers.space().rd(of_key(&key)).await;
+        first.expect("one replica has it, so it can be read");
+        cluster.node(replica.0).pause();
+        let second = workers
+            .space()
+            .rdp(of_key(&key))
+            .await
+            .expect("three replicas answer");
+        cluster.node(replica.0).resume();
+        assert!(
+            second.is_some(),
+            "what was read at {replica} is there no more"
+        );
+    }
+    workers.finish().await;
 }
