@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bts_certs::{client_config, server_config};
@@ -68,6 +69,7 @@ pub(super) async fn run(
         noise,
         incarnation: Incarnation(rand::random()),
         settings,
+        sounded: AtomicU64::new(0),
     });
     let endpoint = source.endpoint().map_err(RunError::Process)?;
     let mut tasks = tokio::task::JoinSet::new();
@@ -91,6 +93,8 @@ struct Source {
     noise: Noise,
     incarnation: Incarnation,
     settings: Settings,
+    /// How often it began to make noise.
+    sounded: AtomicU64,
 }
 
 impl Source {
@@ -179,9 +183,10 @@ impl Source {
 
     /// Sends noise until nobody takes it any more.
     async fn sound(&self, mut send: SendStream) {
-        let announced = match rand::random() {
-            true => CLIENT_FRAME_BYTES_MAX as u32,
-            false => u32::MAX,
+        // By turns more than anybody takes, and as much as anybody does.
+        let announced = match self.sounded.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => u32::MAX,
+            _ => CLIENT_FRAME_BYTES_MAX as u32,
         };
         let mut next = match self.noise {
             Noise::Endless => announced.to_le_bytes().to_vec(),

@@ -2,6 +2,7 @@
 //! meet each other, and a diary that is judged in the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bts_certs::cluster::Cluster as ClusterFile;
@@ -39,6 +40,7 @@ pub struct Workers {
     spaces: Vec<Space>,
     clients: Vec<Client>,
     work: JoinSet<()>,
+    at_work: Arc<AtomicUsize>,
 }
 
 impl Workers {
@@ -52,6 +54,7 @@ impl Workers {
             spaces: Vec::new(),
             clients: Vec::new(),
             work: JoinSet::new(),
+            at_work: Arc::default(),
         };
         for number in numbers {
             let cluster = deployment.cluster().clone();
@@ -79,7 +82,12 @@ impl Workers {
                 diary: self.diary.clone(),
                 rng: Rng::new(index as u64),
             };
-            self.work.spawn(worker.work(rounds));
+            let at_work = self.at_work.clone();
+            at_work.fetch_add(1, Ordering::Relaxed);
+            self.work.spawn(async move {
+                worker.work(rounds).await;
+                at_work.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     }
 
@@ -96,19 +104,29 @@ impl Workers {
     /// Waits until so many operations have ended since this call.
     pub async fn operations(&self, count: usize) {
         let wanted = self.diary.ended() + count;
-        let done = async || (self.diary.ended() >= wanted || self.work.is_empty()).then_some(());
-        until(&format!("{count} more operations"), done).await;
+        let what = format!("{count} more operations");
+        self.wait(&what, || self.diary.ended() >= wanted).await;
     }
 
     /// Waits until the worker of this place has ended so many operations since this call.
     pub async fn operations_of(&self, index: usize, count: usize) {
         let who = name(index);
         let wanted = self.diary.ended_by(&who) + count;
+        let what = format!("{count} more operations of {who}");
+        self.wait(&what, || self.diary.ended_by(&who) >= wanted)
+            .await;
+    }
+
+    async fn wait(&self, what: &str, is_done: impl Fn() -> bool) {
         let done = async || {
-            let ended = self.diary.ended_by(&who) >= wanted;
-            (ended || self.work.is_empty()).then_some(())
+            let all_are_done = self.at_work.load(Ordering::Relaxed) == 0;
+            assert!(
+                is_done() || !all_are_done,
+                "the work ended before {what}: give it more rounds"
+            );
+            is_done().then_some(())
         };
-        until(&format!("{count} more operations of {who}"), done).await;
+        until(what, done).await;
     }
 
     /// Waits until all are done, then takes all that is left, and judges.
@@ -153,12 +171,12 @@ impl Worker {
         for _ in 0..rounds {
             let key = self.key();
             self.out(key).await;
-            match self.rng.below(6) {
+            match self.rng.below(8) {
                 0 => self.read(key).await,
                 1 => self.take().await,
                 2 => self.swap().await,
-                3 => self.read(TOKEN).await,
-                4 => self.pass_token().await,
+                3 | 4 => self.read(TOKEN).await,
+                5 | 6 => self.pass_token().await,
                 _ => {
                     self.out(HANDED).await;
                     self.wait_for_one().await;

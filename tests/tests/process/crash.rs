@@ -10,7 +10,7 @@ use crate::NODE;
 async fn crash_of_one_replica_in_the_middle_is_survived() {
     let mut cluster = Cluster::start(NODE, Deployment::new(4, 1, 4), &[]).await;
     let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
-    workers.start(10);
+    workers.start(14);
     workers.operations(25).await;
     cluster.node(2).kill();
     workers.finish().await;
@@ -24,7 +24,7 @@ async fn crash_of_one_replica_in_the_middle_is_survived() {
 async fn crash_and_return_without_memory_stays_out() {
     let mut cluster = Cluster::start(NODE, Deployment::new(4, 1, 4), &[]).await;
     let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
-    workers.start(12);
+    workers.start(16);
     workers.operations(25).await;
     cluster.node(3).kill();
     cluster.restart(3);
@@ -49,7 +49,7 @@ async fn crash_and_return_without_memory_stays_out() {
 async fn crash_pause_of_one_replica_is_survived() {
     let mut cluster = Cluster::start(NODE, Deployment::new(4, 1, 4), &[]).await;
     let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
-    workers.start(10);
+    workers.start(30);
     for replica in 0..4 {
         cluster.node(replica).pause();
         workers.operations(12).await;
@@ -62,7 +62,7 @@ async fn crash_pause_of_one_replica_is_survived() {
 async fn crash_pause_of_a_majority_only_delays() {
     let mut cluster = Cluster::start(NODE, Deployment::new(4, 1, 4), &[]).await;
     let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
-    workers.start(10);
+    workers.start(14);
     workers.operations(15).await;
     cluster.node(0).pause();
     cluster.node(1).pause();

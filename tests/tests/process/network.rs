@@ -30,7 +30,7 @@ async fn network_loss_and_delay_are_survived() {
 async fn network_one_way_cuts_are_survived() {
     let rig = Rig::start().await;
     let mut workers = rig.workers().await;
-    workers.start(12);
+    workers.start(16);
     for replica in 0..4 {
         let towards = replica % 2 == 0;
         let cut = Weather {
@@ -50,7 +50,7 @@ async fn network_one_way_cuts_are_survived() {
 async fn network_cut_longer_than_links_live_is_survived() {
     let rig = Rig::start().await;
     let mut workers = rig.workers().await;
-    workers.start(8);
+    workers.start(12);
     workers.operations(10).await;
     rig.weather(0..4, Weather::CUT);
     // Links are given up after ten seconds of silence.

@@ -58,6 +58,12 @@ async fn complete(hand: &mut Hand, take: &SignedBytes, first: &Votes) {
     let Some(certificate) = first.certificate().filter(|_| enough(first)) else {
         return;
     };
+    if first.votes.len() >= size.fast_quorum() {
+        let take = Some(take.clone());
+        hand.decide(&replicas, &Decision { certificate, take })
+            .await;
+        return;
+    }
     let commit = hand.lock(&replicas, &certificate, take).await;
     if let Some(certificate) = commit.certificate().filter(|_| enough(&commit)) {
         let take = Some(take.clone());
