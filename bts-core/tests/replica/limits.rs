@@ -1,11 +1,12 @@
 //! Bounds and rights: what is refused, to whom, and what gives room again.
 
 use bts_core::configuration::{Allow, Policy, SpacePolicy};
-use bts_core::ids::Ballot;
+use bts_core::ids::{Ballot, RequestId, Session, TakeNumber};
 use bts_core::message::{
-    ClientBody, FetchKey, PeerMessage, ReadMode, Refused, ReplyBody, TakeRequest,
+    ClientBody, ClientRequest, FetchKey, PeerMessage, ReadMode, Refused, Removal, ReplyBody,
+    TakeRequest,
 };
-use bts_core::replica::Limits;
+use bts_core::replica::{Input, Limits};
 use bts_core::tuple::Tuple;
 
 use crate::cast::{Client, any, bare, promise_of, read, task};
@@ -106,10 +107,7 @@ fn limits_c7_evidence_is_limited() {
                 takes,
                 released,
             };
-            world.step(
-                0,
-                bts_core::replica::Input::Peer(bts_core::ids::ReplicaId(peer), message),
-            );
+            world.step(0, Input::Peer(bts_core::ids::ReplicaId(peer), message));
         }
     }
     world.pump();
@@ -241,4 +239,71 @@ fn limits_a2_many_contents_are_refused_to_their_writer_only() {
     let target = world.target(entry(90));
     let status = world.status(&client, 0, &target).expect("present");
     assert!(status.contents.contains(&target.hash));
+}
+
+/// B7: the writer's limit is its own matter. An entry that another replica stored before the limit
+/// was reached here is written back all the same, or neither it nor None could be had.
+#[test]
+fn limits_b7_write_back_is_not_refused() {
+    let (mut world, writer) = limited();
+    for i in 1..=5 {
+        world.out(&writer, i, task(i), &[0]);
+    }
+    let elsewhere = writer.entry(6, task(6));
+    let out = ClientBody::Out {
+        entry: elsewhere.clone(),
+    };
+    assert!(is_limit(&world.ask(&writer, 0, out)));
+    let reader = world.client(2);
+    let back = ClientBody::WriteBack {
+        entry: elsewhere.clone(),
+    };
+    let answer = world.ask(&reader, 0, back);
+    assert!(
+        matches!(answer, Some(ReplyBody::Status { .. })),
+        "{answer:?}"
+    );
+    let target = world.target(elsewhere);
+    let held = world.status(&reader, 0, &target).map(|s| s.contents);
+    assert_eq!(held, Some(vec![target.hash]));
+}
+
+/// C3: what one process settled says nothing about another one with the same key: each session has
+/// a window of its own, and the outcome of its Take is told.
+#[test]
+fn limits_c3_sessions_of_one_key_are_settled_apart() {
+    let (mut world, one) = limited();
+    let mut other = world.client(1);
+    other.at.session = Session(99);
+    world.step(0, Input::ClientConnected(other.at));
+    let target = world.out(&one, 1, task(1), &[0]);
+    let message = ClientRequest {
+        request: RequestId(1 << 40),
+        settled_below: TakeNumber(1_000_000),
+        body: ClientBody::Inspect,
+    };
+    world.step(0, Input::Client(other.at, message));
+    let take = one.take(&target, 0, 3);
+    let answer = world.ask(&one, 0, ClientBody::Take(bare(&take)));
+    assert!(
+        matches!(answer, Some(ReplyBody::FirstVote(_))),
+        "{answer:?}"
+    );
+    let decision = world.decision(&take);
+    world.peer(1, 0, PeerMessage::Decide(decision.clone()));
+    let answer = world.ask(&one, 0, ClientBody::Take(bare(&take)));
+    let expected = ReplyBody::Removed {
+        id: target.id,
+        removal: Removal::Decision(decision),
+    };
+    assert_eq!(
+        answer,
+        Some(expected),
+        "the winner is told, not that it is forgotten"
+    );
+    let answer = world.ask(&other, 0, ClientBody::Take(bare(&take)));
+    assert!(
+        !matches!(answer, Some(ReplyBody::FirstVote(_))),
+        "a Take of another session gets no vote here: {answer:?}"
+    );
 }
