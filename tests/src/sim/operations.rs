@@ -210,7 +210,12 @@ impl World {
     /// Entries that only hostile clients can have written.
     fn foreign_entries(&self, history: &[Operation]) -> Vec<Operation> {
         let mut foreign: Vec<&Found> = Vec::new();
-        for content in history.iter().flat_map(Operation::seen) {
+        let taken = history.iter().flat_map(Operation::possible);
+        let taken = taken.filter_map(|effect| match effect {
+            Effect::Write(_) => None,
+            Effect::Replace(taken, _) => Some(taken),
+        });
+        for content in history.iter().flat_map(Operation::seen).chain(taken) {
             let is_foreign = content.id.is_root()
                 && writer_of(&content.id).is_some_and(|writer| !self.observer.trusts(&writer));
             if is_foreign && !foreign.contains(&content) {

@@ -8,6 +8,7 @@ mod help;
 mod list;
 mod out;
 mod read;
+mod swap;
 mod take;
 mod wait;
 mod warm;
