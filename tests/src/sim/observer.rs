@@ -11,7 +11,7 @@ use bts_core::codec;
 use bts_core::consensus::certificate::{SealedVote, Statement, Value, VoteKind};
 use bts_core::content::{Decision, EntryPayload, TakePayload};
 use bts_core::crypto::sign::{Kind, SignedBytes, SigningContext};
-use bts_core::ids::{Ballot, ClientRef, EntryId, Epoch, OpId, PublicKey, ReplicaId};
+use bts_core::ids::{Ballot, ClientRef, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId};
 use bts_core::misbehavior::Evidence;
 use bts_core::replica::{Event, Principal};
 use bts_core::tuple::Tuple;
@@ -52,6 +52,7 @@ pub struct Observer {
     known: HashSet<[u8; 64]>,
     takes: BTreeMap<OpId, SeenTake>,
     sent_entries: Vec<SentEntry>,
+    contents: BTreeMap<ContentHash, Tuple>,
     decided: BTreeMap<EntryId, OpId>,
     ended: BTreeMap<(EntryId, Epoch), Value>,
     votes: BTreeMap<(ReplicaId, VoteKind, EntryId, Epoch, Ballot), Value>,
@@ -69,6 +70,7 @@ impl Observer {
             known: HashSet::new(),
             takes: BTreeMap::new(),
             sent_entries: Vec::new(),
+            contents: BTreeMap::new(),
             decided: BTreeMap::new(),
             ended: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -105,6 +107,11 @@ impl Observer {
     /// The Take that removed this entry.
     pub fn decided_on(&self, id: &EntryId) -> Option<OpId> {
         self.decided.get(id).copied()
+    }
+
+    /// The tuple of a signed content, whoever signed it.
+    pub fn tuple_of(&self, content: &ContentHash) -> Option<&Tuple> {
+        self.contents.get(content)
     }
 
     /// Entries that correct clients sent.
@@ -191,11 +198,19 @@ impl Observer {
     }
 
     fn on_entry(&mut self, moment: Moment, from: Node, signed: &SignedBytes) {
-        let by_client = matches!(from, Node::Client(_)) && self.trusts(&signed.signer);
-        if !by_client || !self.is_new(signed) {
+        // What hostile replicas relay may be altered under an old signature.
+        let by_author = matches!(from, Node::Client(_)) || !self.trusts(&signed.signer);
+        if !by_author || !self.is_new(signed) {
             return;
         }
-        if let Ok(entry) = codec::decode_payload::<EntryPayload>(&signed.payload) {
+        let hash = self
+            .context
+            .leaf(Kind::Entry, &signed.signer, &signed.payload);
+        let Ok(entry) = codec::decode_payload::<EntryPayload>(&signed.payload) else {
+            return;
+        };
+        self.contents.insert(ContentHash(hash), entry.tuple.clone());
+        if self.trusts(&signed.signer) {
             self.sent_entries.push(SentEntry {
                 id: entry.id,
                 tuple: entry.tuple,

@@ -126,8 +126,8 @@ impl World {
         let invocations = self.invocations.iter().filter(|i| i.call != Call::Ghost);
         let mut history: Vec<_> = invocations.map(|i| self.operation(i)).collect();
         history.extend(self.put_back(&history));
+        history.extend(self.foreign_takes());
         history.extend(self.foreign_entries(&history));
-        history.extend(self.foreign_takes(&history));
         history
     }
 
@@ -209,12 +209,12 @@ impl World {
 
     /// Entries that only hostile clients can have written.
     fn foreign_entries(&self, history: &[Operation]) -> Vec<Operation> {
-        let mut foreign: Vec<&Found> = Vec::new();
         let taken = history.iter().flat_map(Operation::possible);
         let taken = taken.filter_map(|effect| match effect {
-            Effect::Write(_) => None,
             Effect::Replace(taken, _) => Some(taken),
+            Effect::Write(_) => None,
         });
+        let mut foreign: Vec<&Found> = Vec::new();
         for content in history.iter().flat_map(Operation::seen).chain(taken) {
             let is_foreign = content.id.is_root()
                 && writer_of(&content.id).is_some_and(|writer| !self.observer.trusts(&writer));
@@ -227,44 +227,20 @@ impl World {
     }
 
     /// Takes by hostile clients that were decided.
-    fn foreign_takes(&self, history: &[Operation]) -> Vec<Operation> {
-        let foreign = self
-            .observer
-            .decided()
-            .filter(|(_, take)| !self.observer.trusts(&take.payload.client));
-        let seen: Vec<_> = history.iter().flat_map(Operation::seen).collect();
-        let written: Vec<_> = history.iter().flat_map(Operation::written).collect();
-        let mut ghosts = Vec::new();
-        for (id, take) in foreign {
-            let contents = seen
-                .iter()
-                .copied()
-                .chain(&written)
-                .filter(|content| content.id == *id);
-            let contents = contents.cloned().chain(self.content_of(&take.payload));
-            let effects: Vec<_> = contents.map(|c| replace(&take.payload, c)).collect();
-            let effects = match effects.is_empty() {
-                true => puts_of(&take.payload).map(Effect::Write).collect(),
-                false => effects,
-            };
-            let ghosts_of = effects
-                .into_iter()
-                .map(|effect| ghost("evil", id, take.since, effect));
-            ghosts.extend(ghosts_of);
-        }
-        ghosts.dedup();
-        ghosts
+    fn foreign_takes(&self) -> Vec<Operation> {
+        let decided = self.observer.decided();
+        let foreign = decided.filter(|(_, take)| !self.observer.trusts(&take.payload.client));
+        let ghosts = foreign.filter_map(|(id, take)| {
+            let taken = self.content_of(&take.payload)?;
+            Some(ghost("evil", id, take.since, replace(&take.payload, taken)))
+        });
+        ghosts.collect()
     }
 
     /// The content that a Take names, as far as correct clients or decided Takes wrote it.
     fn content_of(&self, take: &TakePayload) -> Option<Found> {
         let tuple = match take.id.origin() {
-            None => {
-                let sent = self.observer.sent_entries().iter();
-                sent.filter(|entry| entry.id == take.id)
-                    .map(|entry| entry.tuple.clone())
-                    .next()
-            }
+            None => self.observer.tuple_of(&take.content).cloned(),
             Some((origin, index)) => {
                 let mut decided = self.observer.decided().filter(|(id, _)| **id == origin);
                 let puts = decided.next().map(|(_, take)| &take.payload.puts)?;
@@ -401,16 +377,14 @@ fn all_written(operation: &Operation) -> Vec<EntryId> {
 }
 
 fn replace(take: &TakePayload, taken: Found) -> Effect {
-    Effect::Replace(taken, puts_of(take).collect())
-}
-
-fn puts_of(take: &TakePayload) -> impl Iterator<Item = Found> {
-    (0..).zip(&take.puts).filter_map(|(index, put)| {
+    let puts = (0..).zip(&take.puts).filter_map(|(index, put)| {
         Some(Found {
             id: take.id.put(index)?,
             tuple: put.tuple.clone(),
         })
-    })
+    });
+    let puts = puts.collect();
+    Effect::Replace(taken, puts)
 }
 
 fn ghost(who: &str, id: &EntryId, started: Moment, effect: Effect) -> Operation {
