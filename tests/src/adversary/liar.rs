@@ -3,7 +3,7 @@
 
 use bts_core::ids::ReplicaId;
 use bts_core::replica::{Input, Options, Outgoing, Outputs, Replica};
-use bts_core::time::Time;
+use bts_core::time::{Span, Time};
 
 use super::edit::edit;
 use super::forge::ReplicaForge;
@@ -68,7 +68,34 @@ pub struct Liar {
     hand: Hand,
     /// Habits, and how many of a thousand occasions each takes.
     habits: Vec<(Habit, u64)>,
+    breath: Breath,
 }
+
+/// Lies cost time. Without that, two liars who answer each other would fill the world.
+#[derive(Debug, Default)]
+struct Breath {
+    since: Time,
+    spent: usize,
+}
+
+impl Breath {
+    /// True if there is breath for more.
+    fn is_left(&mut self, now: Time) -> bool {
+        if now.since(self.since) >= BREATH {
+            *self = Self {
+                since: now,
+                spent: 0,
+            };
+        }
+        self.spent < LIES_PER_BREATH
+    }
+}
+
+/// How long a breath is.
+const BREATH: Span = Span::from_millis(5);
+
+/// Messages that a liar says by itself in one breath.
+const LIES_PER_BREATH: usize = 40;
 
 impl Liar {
     /// A liar with these habits, each of which takes so many of a thousand occasions.
@@ -84,6 +111,7 @@ impl Liar {
             },
             core: Core::new(options),
             habits,
+            breath: Breath::default(),
         }
     }
 }
@@ -98,7 +126,11 @@ impl ReplicaMachine for Liar {
         for (habit, per_mille) in &self.habits {
             if self.hand.rng.chance(*per_mille) {
                 deaf |= habit::is_deaf(habit, heard.as_ref());
-                out.send.extend(volunteer(habit, &mut self.hand, &input));
+                if self.breath.is_left(now) {
+                    let lies = volunteer(habit, &mut self.hand, &input);
+                    self.breath.spent += lies.len();
+                    out.send.extend(lies);
+                }
             }
         }
         if deaf {

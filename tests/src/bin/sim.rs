@@ -32,13 +32,14 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut batch = Batch::default();
     for seed in arguments.from..arguments.from + arguments.seeds {
+        if arguments.trace {
+            println!("{}", batch::explain(seed, true));
+        }
         if batch.add(seed) {
-            println!("{}", batch::explain(seed, arguments.trace));
+            println!("{}", batch::explain(seed, false));
             if arguments.first {
                 break;
             }
-        } else if arguments.trace {
-            println!("{}", batch::explain(seed, true));
         }
     }
     if arguments.coverage {

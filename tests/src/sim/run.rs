@@ -32,7 +32,7 @@ use crate::check::{fast, linearize};
 const PATIENCE_US: u64 = 120_000_000;
 
 /// Events that a run may have. More is a storm.
-const STEPS_MAX: u64 = 3_000_000;
+const STEPS_MAX: u64 = 1_000_000;
 
 /// Tuples that may be left over.
 const LEFT_OVER_MAX: usize = 1_000;
@@ -186,7 +186,7 @@ impl Run {
             if open.is_empty() || !self.world.violations().is_empty() {
                 break;
             }
-            let before = self.world.unfinished().filter(|i| i.waits).count();
+            let before = open.len();
             for handle in open {
                 match cancelled {
                     true => self.world.cancel(handle),
@@ -194,8 +194,7 @@ impl Run {
                 }
             }
             self.demand("a fed or cancelled operation ends", move |world| {
-                let open = world.unfinished();
-                let waiting = open.filter(|i| i.waits).count();
+                let waiting = world.unfinished().filter(|i| i.waits).count();
                 waiting < before && world.unfinished().all(|i| i.waits)
             });
         }

@@ -104,7 +104,7 @@ impl Swarm {
         Self {
             fates: draw_fates(replicas, faults, trouble_us, &mut rng),
             workload: Workload::draw(&mut rng),
-            rates: draw_rates(&mut rng),
+            rates: draw_rates(clients, &mut rng),
             setup,
             clients,
             hostile_clients,
@@ -171,7 +171,7 @@ fn draw_weather(rng: &mut Rng) -> Weather {
     weather
 }
 
-fn draw_rates(rng: &mut Rng) -> Rates {
+fn draw_rates(clients: usize, rng: &mut Rng) -> Rates {
     let mut sometimes = |most: u64| {
         if rng.chance(400) {
             1 + rng.below(most)
@@ -183,7 +183,7 @@ fn draw_rates(rng: &mut Rng) -> Rates {
         resets: sometimes(20),
         cuts: sometimes(20),
         pauses: sometimes(10),
-        crashes: sometimes(2),
+        crashes: if clients > 1 { sometimes(2) } else { 0 },
     }
 }
 
