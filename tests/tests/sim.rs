@@ -1,6 +1,29 @@
-//! The simulator in CI: seeds that once failed, a few hundred new ones, and the simulator itself.
+//! The simulator in CI: seeds that once failed, then some new ones, and the simulator itself. Long
+//! explorations are `cargo run --release -p bts-tests --bin sim -- --seeds 100000`.
 
+use bts_tests::sim::batch::{self, Batch};
 use bts_tests::sim::run::Run;
+
+/// Seeds of one run of the tests; a minute in a debug build on a slow machine.
+const SEEDS: u64 = 300;
+
+#[test]
+fn sim_seeds_hold() {
+    let mut batch = Batch::default();
+    for seed in remembered().into_iter().chain(1..=SEEDS) {
+        assert!(!batch.add(seed), "{}", batch::explain(seed, false));
+    }
+    assert!(
+        batch.undecided <= 3,
+        "{} are too long to judge",
+        batch.undecided
+    );
+    let missing = batch.coverage.missing();
+    assert!(
+        missing.len() <= 3,
+        "hardly anything happened: no {missing:?}"
+    );
+}
 
 #[test]
 fn sim_one_seed_is_one_run() {
@@ -15,4 +38,11 @@ fn sim_one_seed_is_one_run() {
         );
         assert_eq!(one.coverage, other.coverage, "seed {seed}");
     }
+}
+
+fn remembered() -> Vec<u64> {
+    let lines = include_str!("../regressions/seeds.txt").lines();
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    let seeds = lines.filter_map(|line| line.split_whitespace().next());
+    seeds.map(|seed| seed.parse().expect("a number")).collect()
 }

@@ -38,6 +38,19 @@ impl Vice {
         }
     }
 
+    /// Draws one that helps whatever a client wants to believe: it votes for everything, has
+    /// stored and applied everything, and finds nothing, or what was long removed.
+    pub fn accomplice(rng: &mut Rng) -> Self {
+        let mut habits = vec![(Habit::Agree, 1000), (Habit::Boast, 1000)];
+        match rng.below(4) {
+            0 => habits.push((Habit::Full, 300)),
+            1 => habits.push((Habit::FalseStatus, 500)),
+            2 => habits.push((Habit::Empty, 500)),
+            _ => habits.push((Habit::Empty, 1000)),
+        }
+        Self::Liar(habits)
+    }
+
     /// A replica of this character.
     pub fn machine(&self, options: Options, gang: Gang, rng: Rng) -> Box<dyn ReplicaMachine> {
         match self {

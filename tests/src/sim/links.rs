@@ -6,7 +6,7 @@ use std::fmt;
 use bts_core::ids::ReplicaId;
 use bts_core::{client, replica};
 
-use super::network::{Delivery, Link, link_of};
+use super::network::{Delivery, Link};
 use super::node::{Flight, Node};
 use super::schedule::{Event, Notice};
 use super::world::World;
@@ -117,9 +117,11 @@ impl World {
             .line(self.now_us(), || format!("{from} -> {to} healed"));
         let deliveries = self.network.unblock(self.now_us(), from, to);
         self.plan_arrivals(deliveries);
-        let link = link_of(from, to);
-        if self.undialled.remove(&link) {
-            self.dial(link, 10_000);
+        // A connection needs both directions, whoever dials.
+        for link in [(from, to), (to, from)] {
+            if self.undialled.remove(&link) {
+                self.dial(link, 10_000);
+            }
         }
     }
 
@@ -156,7 +158,8 @@ impl World {
 
     /// Sends on its way what a machine sent, or what a test says in its name.
     pub fn send(&mut self, flight: Flight) {
-        self.observer.on_flight(self.moment, &flight);
+        let honest = self.is_honest(flight.from);
+        self.observer.on_flight(self.moment, &flight, honest);
         if let Some(flight) = self.intercepts.pass(flight) {
             self.forward(flight);
         }

@@ -29,8 +29,10 @@ pub mod world;
 mod brief;
 mod links;
 mod operations;
+mod phases;
 mod schedule;
 mod tempo;
 
 pub use links::Interception;
 pub use operations::Invocation;
+pub use phases::Phases;

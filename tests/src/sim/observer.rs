@@ -129,14 +129,14 @@ impl Observer {
         std::mem::take(&mut self.objections)
     }
 
-    /// A message is sent.
-    pub fn on_flight(&mut self, moment: Moment, flight: &Flight) {
+    /// A message is sent, by somebody correct or not.
+    pub fn on_flight(&mut self, moment: Moment, flight: &Flight, honest: bool) {
         self.coverage.note(&flight.message);
         let from = flight.from;
         parts::visit(&flight.message, &mut |part| match part {
             Part::Entry(entry) => self.on_entry(moment, from, entry),
             Part::Take(take) => self.on_take(moment, take),
-            Part::Decision(decision) if self.is_correct(from) => self.on_decision(from, decision),
+            Part::Decision(decision) if honest => self.on_decision(from, decision),
             Part::Vote(vote) => self.on_vote(from, vote),
             Part::Decision(_) | Part::Promise(_) | Part::Certificate(_) => {}
         });
@@ -167,14 +167,6 @@ impl Observer {
                     "c{client} accuses {accused}, which is correct: {what}"
                 ));
             }
-        }
-    }
-
-    fn is_correct(&self, node: Node) -> bool {
-        match node {
-            Node::Replica(id) => self.replicas.contains(&id),
-            // Hostile clients sign with other keys, and what they relay is nobody's word.
-            Node::Client(_) => false,
         }
     }
 

@@ -120,6 +120,13 @@ impl Run {
     }
 
     fn trouble(&mut self) {
+        match self.swarm.phases {
+            Some(phases) => self.phases(phases),
+            None => self.free_trouble(),
+        }
+    }
+
+    fn free_trouble(&mut self) {
         self.world.connect_all(5_000);
         for client in 0..self.swarm.clients {
             let rng = self.rng.fork();
@@ -207,6 +214,17 @@ impl Run {
         );
     }
 
+    /// A source of chance of its own.
+    pub(super) fn fork(&mut self) -> Rng {
+        self.rng.fork()
+    }
+
+    /// A number that makes the tuple of an operation unique.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
     fn feed(&mut self, feeder: usize, hungry: Handle) {
         let invocation = self.world.invocation(hungry);
         let space = invocation.space.clone();
@@ -273,7 +291,7 @@ impl Run {
     }
 
     /// As [`World::run_until`], but never goes on in a storm.
-    fn run(&mut self, span_us: u64, holds: impl Fn(&World) -> bool) -> bool {
+    pub(super) fn run(&mut self, span_us: u64, holds: impl Fn(&World) -> bool) -> bool {
         let stop = |world: &World| world.steps() > STEPS_MAX || holds(world);
         let stopped = self.world.run_until(span_us, stop);
         if self.world.steps() > STEPS_MAX {

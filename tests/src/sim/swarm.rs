@@ -8,9 +8,10 @@ use bts_core::ids::SpaceName;
 use bts_core::time::Span;
 
 use super::network::Weather;
+use super::phases::Phases;
 use super::rng::Rng;
 use super::setup::{Setup, public};
-use super::workload::Workload;
+use super::workload::{Weights, Workload};
 use crate::adversary::Vice;
 
 /// Sizes of clusters that are tried, those with faults more often.
@@ -74,6 +75,8 @@ pub struct Swarm {
     pub workload: Workload,
     /// What else goes wrong.
     pub rates: Rates,
+    /// If the first phase of the run is itself made of phases: how.
+    pub phases: Option<Phases>,
     /// Length of the first phase, in microseconds.
     pub trouble_us: u64,
 }
@@ -101,14 +104,41 @@ impl Swarm {
         setup.weather = draw_weather(&mut rng);
         setup.policy = policy(&setup, clients);
         let trouble_us = rng.between(50_000, 1_500_000);
-        Self {
+        let mut swarm = Self {
             fates: draw_fates(replicas, faults, trouble_us, &mut rng),
             workload: Workload::draw(&mut rng),
             rates: draw_rates(clients, &mut rng),
+            phases: rng.chance(350).then(|| Phases::draw(&mut rng)),
             setup,
             clients,
             hostile_clients,
             trouble_us,
+        };
+        if swarm.phases.is_some() {
+            swarm.make_phased(&mut rng);
+        }
+        swarm
+    }
+
+    /// Phases are trouble enough; what is worth meeting in them is a swap, seen from both sides.
+    fn make_phased(&mut self, rng: &mut Rng) {
+        self.setup.weather = Weather {
+            delay_us: (100, 1_500),
+            ..Weather::calm(0)
+        };
+        self.workload.keys = 2;
+        self.workload.weights = Weights {
+            out: rng.between(2, 4),
+            read: rng.between(2, 6),
+            take: rng.below(3),
+            swap: rng.between(1, 5),
+            list: 0,
+            waiting_per_mille: rng.below(200),
+        };
+        for (_, fate) in &mut self.fates {
+            if rng.chance(600) {
+                *fate = Fate::Hostile(Vice::accomplice(rng));
+            }
         }
     }
 }
@@ -132,6 +162,9 @@ impl fmt::Display for Swarm {
             "  {} clients, {} hostile ones, {:?}",
             self.clients, self.hostile_clients, self.workload
         )?;
+        if let Some(phases) = &self.phases {
+            return write!(f, "  {phases:?}");
+        }
         write!(
             f,
             "  trouble for {} us: {:?}, {weather:?}",
