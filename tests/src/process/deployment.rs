@@ -59,14 +59,17 @@ impl Deployment {
         settings_path(self.path(), &self.member(replica).name)
     }
 
-    /// Adds lines to the settings file of every replica.
-    pub fn add_settings(&self, lines: &str) {
+    /// The same, with replicas that keep no entry for anybody, so that clients who want the same
+    /// meet in its instance and not before.
+    #[must_use]
+    pub fn without_reservations(self) -> Self {
         for replica in self.cluster.configuration().replicas() {
             let file = self.settings_of(replica);
             let mut text = fs::read_to_string(&file).expect("every replica has settings");
-            text.push_str(lines);
+            text.push_str("\n[timing]\nreservation_ms = 0\n");
             fs::write(&file, text).expect("the folder is ours");
         }
+        self
     }
 
     /// Where a replica listens.

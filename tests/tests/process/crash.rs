@@ -8,7 +8,8 @@ use crate::NODE;
 
 #[tokio::test]
 async fn crash_of_one_replica_in_the_middle_is_survived() {
-    let mut cluster = Cluster::start(NODE, Deployment::new(4, 1, 4), &[]).await;
+    let deployment = Deployment::new(4, 1, 4).without_reservations();
+    let mut cluster = Cluster::start(NODE, deployment, &[]).await;
     let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
     workers.start(14);
     workers.operations(25).await;

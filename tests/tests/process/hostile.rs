@@ -115,7 +115,7 @@ async fn survives(behaviour: Behaviour) -> Cluster {
 }
 
 async fn survives_at(villain: u16, behaviour: Behaviour) -> Cluster {
-    let deployment = Deployment::new(4, 1, 4);
+    let deployment = Deployment::new(4, 1, 4).without_reservations();
     let cluster = Cluster::start(NODE, deployment, &[(villain, behaviour)]).await;
     work(&cluster, 10).await;
     cluster

@@ -13,16 +13,14 @@ use crate::NODE;
 #[tokio::test]
 async fn network_loss_and_delay_are_survived() {
     let rig = Rig::start().await;
+    let bad = Weather {
+        loss_percent: 8,
+        delay_ms_max: 30,
+        ..Weather::default()
+    };
+    rig.weather(0..4, bad);
     let mut workers = rig.workers().await;
-    rig.weather(
-        0..4,
-        Weather {
-            loss_percent: 8,
-            delay_ms_max: 30,
-            ..Weather::default()
-        },
-    );
-    workers.start(6);
+    workers.start(8);
     workers.finish().await;
 }
 
