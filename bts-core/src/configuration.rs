@@ -94,7 +94,7 @@ impl Policy {
     }
 
     /// True if the Take is allowed on an entry with these access lists: the right to take, and to
-    /// insert what it puts [C7].
+    /// insert what it puts (C7).
     pub fn allows(&self, take: &TakePayload, access: Option<&Access>) -> bool {
         let space = take.id.space();
         let puts = take.puts.is_empty() || self.may_insert(&take.client, space);

@@ -19,7 +19,7 @@ use crate::misbehavior::Forgery;
 use crate::tuple::{Tuple, TupleError};
 
 /// R-2.2. Why something signed is not what it claims to be, whoever signed it. The rules are equal at all
-/// replicas, so an ill-formed Take is no Take for anybody [C7].
+/// replicas, so an ill-formed Take is no Take for anybody (C7).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IllFormed {
     /// The entry names another writer than its signer, or the Take another client.
@@ -109,7 +109,7 @@ impl EntryPayload {
 }
 
 /// R-2.3. What a swap puts in place of the entry it takes. Not signed by itself: it is a part of the Take,
-/// and its id and content hash follow from it [A3].
+/// and its id and content hash follow from it (A3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {
     /// The tuple.
@@ -131,18 +131,18 @@ impl From<Tuple> for Put {
 }
 
 /// The signed payload of a Take: "I take this content of this entry in this epoch, and put these in
-/// its place". Its hash is `op`, the value that votes name [A3].
+/// its place". Its hash is `op`, the value that votes name (A3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakePayload {
     /// The client's key; the signer.
     pub client: PublicKey,
     /// The client's session.
     pub session: Session,
-    /// A new number for each engagement [G4].
+    /// A new number for each engagement (G4).
     pub number: TakeNumber,
     /// The entry.
     pub id: EntryId,
-    /// Which of its contents, should a faulty writer have signed several [A2].
+    /// Which of its contents, should a faulty writer have signed several (A2).
     pub content: ContentHash,
     /// The epoch in which it shall be taken.
     pub epoch: Epoch,
@@ -357,7 +357,7 @@ pub enum Content {
 pub enum Source {
     /// The writer's signature.
     Entry(Verified<EntryPayload>),
-    /// The decision of its origin, which is applied as a whole or not at all [A7].
+    /// The decision of its origin, which is applied as a whole or not at all (A7).
     Put(Arc<DecidedTake>),
 }
 

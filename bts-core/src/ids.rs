@@ -51,7 +51,7 @@ number!(
     Session(u64), "{:x}"
 );
 number!(
-    /// Number of a Take within its session; each engagement draws a new one [G4].
+    /// Number of a Take within its session; each engagement draws a new one (G4).
     TakeNumber(u64), "#{}"
 );
 number!(
@@ -63,7 +63,7 @@ number!(
     Seq(u64), "{}"
 );
 number!(
-    /// Random identity of a store, remembered by peers so that a lost disk is noticed [A8].
+    /// Random identity of a store, remembered by peers so that a lost disk is noticed (A8).
     Incarnation(u64), "{:x}"
 );
 
@@ -135,7 +135,7 @@ digest!(
 );
 
 /// A client process: its key and its session. Whatever is acknowledged, settled or reserved belongs
-/// to this pair; rights and quotas belong to the key alone [C3].
+/// to this pair; rights and quotas belong to the key alone (C3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientRef {
     /// Who.
@@ -203,7 +203,7 @@ impl fmt::Display for SpaceName {
 pub enum Root {
     /// Written by an `out`: the id is unique because the writer counts.
     Written {
-        /// The space; part of the id so that votes bind it [G1].
+        /// The space; part of the id so that votes bind it (G1).
         space: SpaceName,
         /// The writer's key.
         writer: PublicKey,
@@ -232,7 +232,7 @@ pub struct Run {
 }
 
 /// Identity of an entry: a root, and the way down from it through the puts of decided Takes. The
-/// path is run-length coded and canonical: neighbouring runs differ, no run is empty [C6].
+/// path is run-length coded and canonical: neighbouring runs differ, no run is empty (C6).
 ///
 /// Every `EntryId` is in its one legal form, as bytes in any other do not decode.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

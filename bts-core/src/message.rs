@@ -45,9 +45,9 @@ pub enum ClientBody {
     StillEmpty {
         /// The watch that began with this replica's "empty".
         watch: WatchId,
-        /// Names this very sending [B4].
+        /// Names this very sending (B4).
         nonce: u64,
-        /// Decisions that the client saw become stable [C4].
+        /// Decisions that the client saw become stable (C4).
         stable: Vec<OpId>,
     },
     /// Store what fewer than a quorum reported (an entry; a put travels by `Decide`). Answer:
@@ -71,7 +71,7 @@ pub enum ClientBody {
     },
     /// Give me what I lack. Answer: `Given` or `NotHeld`.
     Fetch(FetchKey),
-    /// You report an entry that is gone: ask your peers [G5]. No answer.
+    /// You report an entry that is gone: ask your peers (G5). No answer.
     Dropped {
         /// The entry.
         id: EntryId,
@@ -198,11 +198,11 @@ pub enum ReplyBody {
     Ack,
     /// What matches. Synced, but for mode `Enter` and `In`.
     Found {
-        /// Present entries, uncontested ones first, those reserved for others last [B8].
+        /// Present entries, uncontested ones first, those reserved for others last (B8).
         candidates: Vec<Candidate>,
         /// If there is none ("empty", or "empty but for" `moved`): the watch that begins now.
         watch: Option<WatchId>,
-        /// Decisions not known to be stable that removed matching entries [A1, C4].
+        /// Decisions not known to be stable that removed matching entries (A1, C4).
         moved: Vec<Decision>,
     },
     /// How an entry stands. Synced.
@@ -317,7 +317,7 @@ pub enum Since {
     NoSuchWatch,
 }
 
-/// What a replica knows of a removed entry [A5, C1, C3].
+/// What a replica knows of a removed entry (A5, C1, C3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
     /// The decision.
@@ -405,7 +405,7 @@ pub enum PeerMessage {
         /// Entry and decision.
         items: Vec<(EntryId, OpId)>,
     },
-    /// An entry that came by a write-back [G8].
+    /// An entry that came by a write-back (G8).
     Relay {
         /// The signed entry.
         entry: SignedBytes,

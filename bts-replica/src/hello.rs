@@ -3,7 +3,7 @@
 //! TLS has proved the key and that the deployment's authority issued its certificate; that is no
 //! right yet. Here key and role are compared with the configuration, and what both sides believe of
 //! the cluster with each other. A replica that comes back with another incarnation has lost its
-//! memory, and with it its promises: it is refused for as long as this process remembers [A8].
+//! memory, and with it its promises: it is refused for as long as this process remembers (A8).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

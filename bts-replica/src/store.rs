@@ -15,7 +15,7 @@ pub(crate) trait Store {
 }
 
 /// A store that survives nothing. That is honest only because peers remember its incarnation and
-/// refuse the next one [A8]: no replica comes back with less than it promised.
+/// refuse the next one (A8): no replica comes back with less than it promised.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStore {
     last: Option<Lsn>,

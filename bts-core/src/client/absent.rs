@@ -1,7 +1,7 @@
 //! The proof that nothing matches (R-4.2d, R-4.2e). It rests on one instant, the sending of a round
 //! 2: `q` replicas, each of whose round-1 "empty" had been received before it, answer that very
-//! sending with "empty ever since" [B4]. Decisions on which their emptiness rests are stable before
-//! that instant, so that nobody sees a swap half done [A1, C4].
+//! sending with "empty ever since" (B4). Decisions on which their emptiness rests are stable before
+//! that instant, so that nobody sees a swap half done (A1, C4).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -192,7 +192,7 @@ impl Absence {
         Round1::Stands
     }
 
-    /// Counts who applied a decision; "forgotten" counts as "applied" [G9a].
+    /// Counts who applied a decision; "forgotten" counts as "applied" (G9a).
     pub(super) fn on_reply(&mut self, step: &mut Step<'_>, from: ReplicaId, body: &ReplyBody) {
         let is_about = |moved: &Moved, id: &EntryId| moved.decided.id() == id;
         let moved = match body {

@@ -214,7 +214,7 @@ impl Candidates {
         }
     }
 
-    /// `f+1` replicas say that the entry was removed: those that report it are told to ask [G5].
+    /// `f+1` replicas say that the entry was removed: those that report it are told to ask (G5).
     pub(super) fn drop_removed(&mut self, step: &mut Step<'_>, id: &EntryId) {
         if let Some(case) = self.cases.remove(id) {
             let removed = ClientBody::Dropped { id: id.clone() };
@@ -224,7 +224,7 @@ impl Candidates {
         self.remember(id, Dropped::Removed);
     }
 
-    /// `f+1` replicas refuse the entry [G6].
+    /// `f+1` replicas refuse the entry (G6).
     pub(super) fn drop_refused(&mut self, step: &mut Step<'_>, id: &EntryId) {
         if let Some(case) = self.cases.remove(id) {
             close(step, case);

@@ -115,7 +115,7 @@ impl Case {
     }
 
     /// The size of the largest set of reports of this content, none with a lock for anything but
-    /// Release [C2], in which no Take has `R` first votes.
+    /// Release (C2), in which no Take has `R` first votes.
     fn undoubted(&self, size: ClusterSize, hash: ContentHash) -> usize {
         let mut votes = BTreeMap::<OpId, usize>::new();
         let mut without_vote = 0;
@@ -135,7 +135,7 @@ impl Case {
     }
 
     /// The lock and the first vote in a report, as far as they mean anything: those of an epoch
-    /// whose release is known do not [B5].
+    /// whose release is known do not (B5).
     fn doubts(&self, sighting: &Sighting) -> (Option<Value>, Option<OpId>) {
         if self.is_over(sighting.epoch) {
             return (None, None);

@@ -1,5 +1,5 @@
 //! Asking for the content of an entry when the full answer is missing or does not fit: first one of
-//! those that report it, then all of them (R-4.2 [D5]).
+//! those that report it, then all of them (R-4.2 (D5)).
 
 use super::case::Case;
 use super::pace::{Backoff, Wake};

@@ -261,7 +261,7 @@ impl Take {
         step.shared.warm.on_won(space, template, step.now, next);
     }
 
-    /// An `rdp` for equal tuples: rule 2 on replies that are synced, unlike those of Enter [A9].
+    /// An `rdp` for equal tuples: rule 2 on replies that are synced, unlike those of Enter (A9).
     fn decline(&mut self, step: &mut Step<'_>, choice: &Choice) {
         let space = choice.id.space().clone();
         let template = Template::from(choice.tuple.clone());
@@ -340,7 +340,7 @@ impl Take {
 }
 
 impl Spreading {
-    /// Counts an answer; "forgotten" counts as "applied" [G9a].
+    /// Counts an answer; "forgotten" counts as "applied" (G9a).
     fn on_reply(&mut self, from: ReplicaId, body: &ReplyBody) {
         let is_applied = match body {
             ReplyBody::Applied { id, op } => id == self.decided.id() && *op == self.decided.op(),

@@ -1,5 +1,5 @@
 //! Numbers of the session's Takes: each engagement draws a new one, and below which all are settled
-//! is told with every request (R-7.4 [G4]).
+//! is told with every request (R-7.4 (G4)).
 
 use std::collections::BTreeSet;
 

@@ -259,7 +259,7 @@ impl Candidates {
         }
     }
 
-    /// `f+1` replicas that refuse to store an entry are reason enough to leave it alone [G6].
+    /// `f+1` replicas that refuse to store an entry are reason enough to leave it alone (G6).
     fn on_refused(
         &mut self,
         step: &mut Step<'_>,

@@ -1,6 +1,6 @@
 //! Write-back: what fewer than a quorum report is made to be held by one, or turns out to be gone
 //! (R-4.2b). An entry is sent as its writer signed it; a put is never sent alone but as the
-//! decision of its origin, which is applied as a whole [A7].
+//! decision of its origin, which is applied as a whole (A7).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Votes and certificates (PROTOCOL section 5). A certificate is a set of signed votes of one kind
-//! by distinct replicas for one statement; its kind and size give its meaning [G9d].
+//! by distinct replicas for one statement; its kind and size give its meaning (G9d).
 
 use std::fmt;
 

@@ -26,7 +26,7 @@ use crate::quorum::ClusterSize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// This value and no other: it may have been decided. Policy is not asked again, as a correct
-    /// replica allowed it already [A4].
+    /// replica allowed it already (A4).
     Forced(Value),
     /// Nothing can have been decided.
     Free {
@@ -94,7 +94,7 @@ pub fn choose(size: ClusterSize, promises: &[ValidPromise]) -> Result<Choice, Ba
 
 /// The Takes that a choice on these promises rests on. A proposal carries them, and whoever checks
 /// it looks at no others: a Take that a promise names and only the checker knows would make it
-/// choose differently where the choice is a single value, and blame a correct owner [D3].
+/// choose differently where the choice is a single value, and blame a correct owner (D3).
 pub fn takes_behind(promises: &[ValidPromise]) -> BTreeMap<OpId, Verified<TakePayload>> {
     let takes = promises.iter().flat_map(|promise| {
         promise
@@ -105,7 +105,7 @@ pub fn takes_behind(promises: &[ValidPromise]) -> BTreeMap<OpId, Verified<TakePa
     takes.map(|take| (take.op(), take.clone())).collect()
 }
 
-/// The order of Takes in the last epoch, and of those named in a promise [B2, D3].
+/// The order of Takes in the last epoch, and of those named in a promise (B2, D3).
 pub fn take_order(id: &EntryId, epoch: Epoch, client: &PublicKey, op: OpId) -> (u64, Digest) {
     let order = Hasher::new(Domain::TakeOrder)
         .part(&codec::encode(id))

@@ -96,7 +96,7 @@ impl Instance {
         }
     }
 
-    /// Gives a prepare vote. The ballot was entered before, so `promised` binds already [G3].
+    /// Gives a prepare vote. The ballot was entered before, so `promised` binds already (G3).
     pub fn prepare_vote(&mut self, ballot: Ballot, value: Value) {
         assert_eq!(
             self.may_prepare(ballot, value),

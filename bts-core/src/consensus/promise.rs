@@ -1,5 +1,5 @@
 //! Promises: what a replica tells when it enters a ballot, and when a promise is *valid*
-//! (PROTOCOL section 5 rule 1 [G9c]).
+//! (PROTOCOL section 5 rule 1 (G9c)).
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub struct PromisePayload {
     pub first: Option<OpId>,
     /// The highest lock accepted.
     pub lock: Option<Certificate>,
-    /// Takes known: that of the first vote, and the least [D3].
+    /// Takes known: that of the first vote, and the least (D3).
     #[serde(deserialize_with = "codec::at_most::<TAKES_PER_PROMISE_MAX, _, _>")]
     pub takes: Vec<OpId>,
 }
@@ -64,7 +64,7 @@ pub enum PromiseFault {
     BadLock(Forgery),
     /// The Take of its first vote is not known in full, so it cannot be judged yet.
     FirstUnknown(OpId),
-    /// None of its Takes is known and allowed: it is no promise [B2].
+    /// None of its Takes is known and allowed: it is no promise (B2).
     NoAllowedTake,
 }
 

@@ -37,7 +37,7 @@ pub enum Kind {
 
 /// What every signature of a cluster binds besides the message. Votes and promises bind the
 /// configuration too, whatever a client signs does not, so that entries outlive a change of
-/// replicas [C8].
+/// replicas (C8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningContext {
     /// The cluster.

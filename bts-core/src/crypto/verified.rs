@@ -1,6 +1,6 @@
 //! The only makers of witnesses: whoever holds a [`Verified`] or a [`ValidCertificate`] need not
 //! ask whether somebody checked it. "Valid signature" is one predicate everywhere: `verify_strict`
-//! on the root of the batch [A12].
+//! on the root of the batch (A12).
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -197,7 +197,7 @@ impl Verifier {
     }
 
     /// A promise's signature and encoding, and that its signer is a replica. Whether the promise
-    /// is *valid* [G9c] needs the Takes it names, which [`crate::consensus::promise`] checks.
+    /// is *valid* (G9c) needs the Takes it names, which [`crate::consensus::promise`] checks.
     pub fn promise<T: codec::Payload>(
         &self,
         signed: SignedBytes,
@@ -326,7 +326,7 @@ fn decode_canonical(payload: &[u8]) -> Result<Statement, Forgery> {
 }
 
 /// Signer, root and signature. The signature is part of it: a known root with another signature
-/// would be taken here and refused elsewhere, and the innocent who relays it blamed [A12].
+/// would be taken here and refused elsewhere, and the innocent who relays it blamed (A12).
 type SignedRoot = (PublicKey, Digest, [u8; 64]);
 
 /// Verified roots, the oldest forgotten first.

@@ -113,7 +113,7 @@ impl Replica {
         self.reply(to, request, ReplyBody::Refused(why), out);
     }
 
-    /// The key that whatever somebody causes is charged to [C3].
+    /// The key that whatever somebody causes is charged to (C3).
     pub(super) fn key_of(&self, by: Principal) -> Option<PublicKey> {
         match by {
             Principal::Client(client) => Some(client.key),

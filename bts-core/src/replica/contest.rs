@@ -20,7 +20,7 @@ use crate::time::Time;
 const CONCERNED_MAX: usize = 64;
 
 /// Whom an open instance is charged to: the client that told of a Take, or the client whose Take a
-/// peer told of, together with that peer [C7].
+/// peer told of, together with that peer (C7).
 pub(super) type Account = (PublicKey, Option<ReplicaId>);
 
 /// An open instance.

@@ -1,6 +1,6 @@
 //! The server as a state machine: its inputs, its outputs, and the table that leads each message to
 //! the file that handles it. Every handler filters first (a named reason to ignore or refuse), then
-//! acts. What promises something goes through [`Replica::promise`], and leaves when it is synced.
+//! acts. What promises something goes through `Replica::promise`, and leaves when it is synced.
 
 mod answer;
 mod contest;

@@ -1,6 +1,6 @@
 //! Streams of applied decisions, and stability (R-4.2f, R-7.2). Replicas tell one another what they
-//! applied, numbered and in batches; whoever hears of a decision that it missed asks for it [G5]; a
-//! decision with puts is stable when `q` replicas applied it [A1, C4].
+//! applied, numbered and in batches; whoever hears of a decision that it missed asks for it (G5); a
+//! decision with puts is stable when `q` replicas applied it (A1, C4).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl Replica {
     }
 
     /// False if the decision is unknown here and there is no room to ask for it: it must be told
-    /// again, or it would be missed for good [G5].
+    /// again, or it would be missed for good (G5).
     fn hear_applied(&mut self, from: ReplicaId, id: &EntryId, op: OpId) -> bool {
         match self.store.decision(id).map(|decided| decided.op()) {
             Some(known) if known == op => {

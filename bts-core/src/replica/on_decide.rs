@@ -22,7 +22,7 @@ const TELL_AFTER: Span = Span::from_millis(2);
 pub(super) enum Applied {
     /// It is applied, or was before.
     Done,
-    /// It is about a put whose origin must be applied first [C6].
+    /// It is about a put whose origin must be applied first (C6).
     Lacks(EntryId),
 }
 
@@ -82,7 +82,7 @@ impl Replica {
     }
 
     /// a peer says how an entry was removed. Only a decision is acted upon; a replica asks on
-    /// until it has one [C1].
+    /// until it has one (C1).
     pub(super) fn on_removed(
         &mut self,
         from: ReplicaId,
@@ -117,7 +117,7 @@ impl Replica {
     }
 
     /// Applies a verified end of an instance that came along with something else, or keeps it until
-    /// what it descends from has come [C6].
+    /// what it descends from has come (C6).
     pub(super) fn decide_or_wait(&mut self, by: Principal, outcome: Outcome, out: &mut Outputs) {
         let Applied::Lacks(origin) = self.on_outcome(by, outcome.clone(), out) else {
             return;

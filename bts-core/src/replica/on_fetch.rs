@@ -212,7 +212,7 @@ impl Replica {
         }
     }
 
-    /// A client says that an entry reported here is gone [G5].
+    /// A client says that an entry reported here is gone (G5).
     pub(super) fn on_dropped(&mut self, from: ClientRef, id: &EntryId, out: &mut Outputs) {
         if self.store.slot(id).is_some() {
             let key = FetchKey::Decision(id.clone());
@@ -220,7 +220,7 @@ impl Replica {
         }
     }
 
-    /// Keeps a message about a put until its origin was applied, and asks for how it was [C6].
+    /// Keeps a message about a put until its origin was applied, and asks for how it was (C6).
     pub(super) fn stash_below(&mut self, origin: EntryId, message: Stashed, out: &mut Outputs) {
         let by = message.sender();
         self.stash.keep(&origin, message);

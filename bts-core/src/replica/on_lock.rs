@@ -113,7 +113,7 @@ impl Replica {
         }
     }
 
-    /// The ballot is entered before it is locked in, so that a promise for it exists [G3].
+    /// The ballot is entered before it is locked in, so that a promise for it exists (G3).
     fn accept_lock(
         &mut self,
         by: Principal,

@@ -1,5 +1,5 @@
 //! Entries come in: by their writer's `out`, by a reader's write-back, relayed by a peer, fetched,
-//! or along with a Take (R-4.1, R-4.2b). To hold is to have inserted [G9g].
+//! or along with a Take (R-4.1, R-4.2b). To hold is to have inserted (G9g).
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Replica {
     }
 
     /// R-4.2b: what a reader found at fewer than `q` replicas. Not refused for any limit in
-    /// this version [G8]; what it stores it sends on.
+    /// this version (G8); what it stores it sends on.
     pub(super) fn on_write_back(
         &mut self,
         from: ClientRef,

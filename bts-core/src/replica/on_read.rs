@@ -1,5 +1,5 @@
 //! Reads: what matches, and the two rounds of the proof that nothing does (R-4.2 to R-4.2e,
-//! "Empty" is told with a watch; "empty but for D" with the decision [A1, C4].
+//! "Empty" is told with a watch; "empty but for D" with the decision (A1, C4).
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ use crate::message::{Candidate, ReadRequest, Refused, ReplyBody, Since};
 use crate::template::Template;
 
 /// How willingly an entry is named: uncontested first, reserved for others last, never left out
-/// [B8].
+/// (B8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Preference {
     Free,

@@ -125,19 +125,19 @@ impl Replica {
         Some(take)
     }
 
-    /// True if the content that the Take names is held [A2].
+    /// True if the content that the Take names is held (A2).
     pub(super) fn holds(&self, take: &TakePayload) -> bool {
         self.store.content(&take.id, &take.content).is_some()
     }
 
-    /// True if the content is held and the policy allows the Take [A4, C7].
+    /// True if the content is held and the policy allows the Take (A4, C7).
     pub(super) fn allows(&self, take: &TakePayload) -> bool {
         let policy = self.options.configuration.policy();
         let content = self.store.content(&take.id, &take.content);
         content.is_some_and(|content| policy.allows(take, content.access.as_ref()))
     }
 
-    /// Refusing a first vote is always safe, so limits apply here and nowhere later [C7];
+    /// Refusing a first vote is always safe, so limits apply here and nowhere later (C7);
     /// the number of unsettled Takes among them.
     fn over_limit(&self, take: &Verified<TakePayload>, settled: TakeNumber) -> Option<Refused> {
         let voted = self

@@ -1,4 +1,4 @@
-//! What a replica logs. A [`Change`] is a verified step of the durable state; a [`Record`] is the
+//! What a replica logs. A `Change` is a verified step of the durable state; a [`Record`] is the
 //! same step as it is written. `Store::apply` is the only writer of that state.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Recovery inside one instance (PROTOCOL section 5): replicas climb ballots on their own timers, as
-//! in a PBFT view change, so that nobody can exhaust, inflate or pre-empt them [B1]; the owner of a
+//! in a PBFT view change, so that nobody can exhaust, inflate or pre-empt them (B1); the owner of a
 //! ballot proposes once it holds `P` promises for it.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ const RIVALS_FRACTION: u64 = 8;
 impl Replica {
     /// a valid Take is known, its content held, the policy allows it: the timer runs. False if
     /// that would open one instance too many on this account; what a replica is bound by anyway is
-    /// on nobody's [C7].
+    /// on nobody's (C7).
     pub(super) fn learn(&mut self, take: Verified<TakePayload>, account: Option<Account>) -> bool {
         let (id, epoch) = (take.id.clone(), take.epoch);
         let bound = self.store.bound(&id);
@@ -119,7 +119,7 @@ impl Replica {
     }
 
     /// R-5.1b: enters or joins a higher ballot. The promise, with the first vote and the lock held
-    /// before, is logged and sent in the same step [G3].
+    /// before, is logged and sent in the same step (G3).
     pub(super) fn enter(&mut self, id: &EntryId, ballot: Ballot, out: &mut Outputs) {
         let epoch = self.store.epoch(id);
         let takes = self.takes_to_name(id);
@@ -160,7 +160,7 @@ impl Replica {
         self.hear(signed, takes, out);
     }
 
-    /// Takes a promise into account, if it is valid [G9c].
+    /// Takes a promise into account, if it is valid (G9c).
     pub(super) fn hear(
         &mut self,
         signed: SignedPromise,
@@ -346,7 +346,7 @@ impl Replica {
         takes
     }
 
-    /// The Takes a promise names: that of the first vote, and the least [D3].
+    /// The Takes a promise names: that of the first vote, and the least (D3).
     fn takes_to_name(&self, id: &EntryId) -> Vec<Verified<TakePayload>> {
         let first = self.store.bound(id).and_then(|bound| bound.first.as_ref());
         let least = self.contests.get(id).and_then(Contest::least);

@@ -273,7 +273,7 @@ impl Sessions {
 }
 
 /// In which order blocked `in`s are told of an entry: one of each key first, keys by `h(id, key)`,
-/// then the second of each, and so on [B6, D4]. Equal at all replicas, so that one waiter hears of
+/// then the second of each, and so on (B6, D4). Equal at all replicas, so that one waiter hears of
 /// it from a quorum.
 pub(super) fn telling_order(id: &EntryId, waiters: Vec<WaiterKey>) -> Vec<WaiterKey> {
     let encoded = crate::codec::encode(id);

@@ -128,7 +128,7 @@ fn lock_is_for_its_instance_and_never_of_commit_votes() {
     assert_eq!(lock(VoteKind::Prepare, &entry().put(0).unwrap(), 1), wrong);
 }
 
-/// [G1] A writer signs one counter in two spaces; a Release of one must not open the next epoch of
+/// (G1) A writer signs one counter in two spaces; a Release of one must not open the next epoch of
 /// the other. The space is a part of the id, so it is another instance.
 #[test]
 fn release_g1_of_one_space_is_not_replayed_into_another() {
@@ -191,7 +191,7 @@ fn decision_comes_with_the_take_it_names() {
     assert_eq!(decide(&entry(), 0, value, Some(forged)), bad);
 }
 
-/// R-2.3 [A3] Another Take of the same client for the same entry, with other puts, is another value.
+/// R-2.3 (A3) Another Take of the same client for the same entry, with other puts, is another value.
 #[test]
 fn decision_a3_puts_are_part_of_the_value() {
     let cluster = Cluster::of_four();

@@ -175,7 +175,7 @@ fn choose_needs_exactly_p_promises_of_one_ballot() {
     assert_eq!(choose(size, &epochs), Err(BadPromises::Mixed));
 }
 
-/// [A4] The policy is asked in the free choice only: a value that may have been decided is proposed
+/// (A4) The policy is asked in the free choice only: a value that may have been decided is proposed
 /// even if it looks forbidden here.
 #[test]
 fn choose_a4_policy_binds_the_free_choice_only() {
@@ -193,7 +193,7 @@ fn choose_a4_policy_binds_the_free_choice_only() {
     assert_eq!(built(&workshop, 1, &free), [0, RELEASE].into());
 }
 
-/// [B2] A promise without any Take that the policy allows is none: nobody starts a recovery for
+/// (B2) A promise without any Take that the policy allows is none: nobody starts a recovery for
 /// nothing.
 #[test]
 fn promise_b2_needs_an_allowed_take() {
@@ -212,7 +212,7 @@ fn promise_b2_needs_an_allowed_take() {
     assert_eq!(check(told(Some(0), vec![])), Ok(()));
 }
 
-/// [D3] In the last epoch the choice is one value: of the allowed Takes the least.
+/// (D3) In the last epoch the choice is one value: of the allowed Takes the least.
 #[test]
 fn choose_d3_last_epoch_leaves_no_choice() {
     let workshop = Workshop::new(Cluster::of_four(), 3, &[true, true, false]);
@@ -236,7 +236,7 @@ fn choose_d3_last_epoch_leaves_no_choice() {
     assert_eq!(built(&workshop, 1, &told).len(), 1);
 }
 
-/// [D3] What a proposal carries: first votes, allowed or not, since a promise with one is judged
+/// (D3) What a proposal carries: first votes, allowed or not, since a promise with one is judged
 /// with it, and of the other Takes those that count.
 #[test]
 fn choose_d3_takes_behind_are_what_the_choice_rests_on() {

@@ -70,7 +70,7 @@ fn signed_kinds_are_not_interchangeable() {
     }
 }
 
-/// [C8] What a client signs outlives a change of replicas, but not of the cluster.
+/// (C8) What a client signs outlives a change of replicas, but not of the cluster.
 #[test]
 fn entry_c8_is_bound_to_the_cluster_and_not_to_its_configuration() {
     let here = Cluster::of_four();
@@ -232,7 +232,7 @@ fn take_ill_formed_is_refused_whoever_signed_it() {
     );
 }
 
-/// [C6] The last id that a Take can put in place, and the first that none can.
+/// (C6) The last id that a Take can put in place, and the first that none can.
 #[test]
 fn take_c6_too_deep_a_descent_is_ill_formed() {
     let cluster = Cluster::of_four();

@@ -1,4 +1,4 @@
-//! R-2.5 [A12] One predicate decides what a valid signature is. Signatures crafted so that plain
+//! R-2.5 (A12) One predicate decides what a valid signature is. Signatures crafted so that plain
 //! Ed25519 verification takes them, and signatures that only a cache would take, are refused by
 //! everybody.
 

@@ -1,4 +1,4 @@
-//! Who may promise what, and when a promise is valid (R-5.1c [G9c]).
+//! Who may promise what, and when a promise is valid (R-5.1c (G9c)).
 
 use bts_core::codec;
 use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};

@@ -1,4 +1,4 @@
-//! nothing that promises something leaves before the disk has it [A9].
+//! nothing that promises something leaves before the disk has it (A9).
 
 use bts_core::consensus::certificate::{Value, VoteKind};
 use bts_core::message::{

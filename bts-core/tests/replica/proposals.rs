@@ -79,7 +79,7 @@ fn proposal_d3_take_that_only_the_voter_knows_does_not_count() {
     assert_eq!(world.events, [], "nobody is blamed");
 }
 
-/// [A2] A faulty writer signed two contents; the Take of the one that a voter lacks is proposed. It
+/// (A2) A faulty writer signed two contents; the Take of the one that a voter lacks is proposed. It
 /// asks the owner for the content, and votes then.
 #[test]
 fn proposal_a2_content_that_the_voter_lacks_is_asked_for() {
@@ -103,7 +103,7 @@ fn proposal_a2_content_that_the_voter_lacks_is_asked_for() {
     assert!(voted(&world), "{:?}", world.wire);
 }
 
-/// [A2] A promise that counts for another reason still tells of a content to be asked for: else the
+/// (A2) A promise that counts for another reason still tells of a content to be asked for: else the
 /// owner would never allow the Take that all others allow.
 #[test]
 fn promise_a2_content_that_the_owner_lacks_is_asked_for() {

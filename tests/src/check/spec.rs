@@ -1,7 +1,7 @@
 //! The specification: a tuple space is a bag of entries, and each operation is one step of it. It
 //! knows nothing of replicas; it shares types with the code under test, and no logic but matching.
 //!
-//! A [`Step`] says which entries must be there, which must not, which go and which come. An
+//! A `Step` says which entries must be there, which must not, which go and which come. An
 //! operation whose answer nobody saw has several possible steps and need not take any.
 
 use std::collections::BTreeMap;

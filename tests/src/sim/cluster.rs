@@ -23,7 +23,7 @@
 //! * Operations: `out, rdp, inp, rd, take, swapp, swap` run until done and panic after a minute of
 //!   virtual time; `start(client, op)` only starts, `finish(handle)` waits, `is_open(handle)` asks.
 //! * Messages: [`World::hold`] keeps what its filter picks until [`World::release`],
-//!   [`World::lose`] drops it; filters see from, to and message, and [`Flight::is`] tells the kind
+//!   [`World::lose`] drops it; filters see from, to and message, and `Flight::is` tells the kind
 //!   by its name in traces (`"take"`, `"first vote"`, `"decide"`, ...). `isolate`, `cut`, `heal`
 //!   stop everything between nodes. [`World::send`] says something in anybody's name.
 //! * Liars: the numbers given to [`Cluster::new`] are mute puppets; [`Cluster::heard`] is what they

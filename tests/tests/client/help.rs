@@ -147,7 +147,7 @@ fn help_r42c_contesting_take_is_shown_to_all() {
     let _ = read;
 }
 
-/// A lock for Release contests nothing [C2].
+/// A lock for Release contests nothing (C2).
 #[test]
 fn help_lock_for_release_is_no_doubt() {
     let mut desk = Desk::new(4, 1);
