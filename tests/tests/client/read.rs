@@ -2,10 +2,10 @@
 
 use bts_core::client::Outcome;
 use bts_core::content::Content;
-use bts_core::ids::{Epoch, ReplicaId, RequestId};
+use bts_core::ids::{EntryId, Epoch, ReplicaId, RequestId, Seq, Session, SpaceName};
 use bts_core::message::{ClientBody, FetchKey, Given, ReplyBody};
 
-use crate::desk::{Desk, Entry, by_hash, in_full, named, status, voted};
+use crate::desk::{Desk, Entry, by_hash, empty, in_full, named, status, voted};
 
 fn found(outcome: &Outcome, entry: &Entry) -> bool {
     matches!(outcome, Outcome::Found(found) if found.id == entry.id && found.tuple == entry.tuple)
@@ -286,19 +286,49 @@ fn read_a2_contents_of_one_id_are_counted_apart() {
     assert!(found(&desk.outcome(), &one));
 }
 
+/// Who holds another content only says nothing about this one.
+#[test]
+fn read_a2_report_of_another_content_dispels_no_doubt() {
+    let mut desk = Desk::new(4, 1);
+    desk.rdp();
+    let (request, _) = desk.read_request();
+    let one = desk.entry(1);
+    let other = desk.entry_of(1, crate::desk::tuple(50));
+    let rival = desk.rival(&one, 0, 1, Vec::new());
+    desk.reply(0, request, named(vec![voted(&one, rival.op)]));
+    desk.reply(1, request, named(vec![voted(&one, rival.op)]));
+    desk.reply(2, request, named(vec![in_full(&one)]));
+    desk.reply(3, request, named(vec![in_full(&other)]));
+    desk.assert_pending();
+}
+
 #[test]
 fn read_entries_of_other_spaces_make_a_reply_worthless() {
     let mut desk = Desk::new(4, 1);
     desk.rdp();
     let (request, _) = desk.read_request();
-    let space = bts_core::ids::SpaceName::new("other").expect("a good name");
-    let mut foreign = in_full(&desk.entry(1));
-    foreign.id = bts_core::ids::EntryId::written(
-        space,
-        desk.me,
-        bts_core::ids::Session(1),
-        bts_core::ids::Seq(1),
-    );
+    let space = SpaceName::new("other").expect("a good name");
+    let mut foreign = by_hash(&desk.entry(1));
+    foreign.id = EntryId::written(space, desk.me, Session(1), Seq(1));
     desk.reply(3, request, named(vec![foreign]));
     assert_eq!(desk.events.len(), 1);
+}
+
+/// A worthless reply is no reply: two others are no quorum, and nothing is begun on their word.
+#[test]
+fn read_worthless_reply_does_not_complete_a_quorum() {
+    let mut desk = Desk::new(4, 1);
+    desk.rdp();
+    let (request, _) = desk.read_request();
+    let entry = desk.entry(1);
+    let mut boast = in_full(&desk.entry(2));
+    boast.status.epoch = Epoch(1);
+    desk.reply(3, request, named(vec![boast]));
+    desk.reply(0, request, named(vec![in_full(&entry)]));
+    desk.reply(1, request, empty(1));
+    desk.pass_ms(50);
+    assert!(desk.sent().is_empty());
+    desk.reply(2, request, empty(1));
+    desk.pass_ms(50);
+    assert!(!desk.sent().is_empty());
 }
