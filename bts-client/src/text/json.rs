@@ -7,7 +7,8 @@ use super::ParseError;
 use super::parse::{from_hex, special_float};
 use super::place::{self, Place, Role, type_named};
 use super::show::{show_special_float, to_hex};
-use crate::tuple::{Field, Tuple};
+use crate::template::{Pattern, Template};
+use crate::tuple::{Field, Tuple, type_name};
 
 /// All places of a JSON list.
 pub(super) fn places(text: &str, role: Role) -> Result<Vec<Place>, ParseError> {
@@ -19,20 +20,42 @@ pub(super) fn places(text: &str, role: Role) -> Result<Vec<Place>, ParseError> {
 pub fn parse_tuples(text: &str) -> Result<Vec<Tuple>, ParseError> {
     let lists: Vec<Vec<Value>> = serde_json::from_str(text).map_err(not_json)?;
     let tuple = |(index, list)| {
-        of_list(list, Role::Tuple)
-            .and_then(place::tuple)
-            .map_err(|source| ParseError::Tuple {
-                index,
-                source: Box::new(source),
-            })
+        tuple_of(list).map_err(|source| ParseError::Tuple {
+            index,
+            source: Box::new(source),
+        })
     };
     lists.into_iter().enumerate().map(tuple).collect()
 }
 
 /// A tuple as a JSON list, which [`super::parse_tuple`] reads.
 pub fn show_tuple_as_json(tuple: &Tuple) -> String {
-    let values: Vec<Value> = tuple.fields().iter().map(value).collect();
-    Value::Array(values).to_string()
+    Value::Array(tuple_values(tuple)).to_string()
+}
+
+/// The members of a JSON list that [`tuple_of`] reads.
+pub(crate) fn tuple_values(tuple: &Tuple) -> Vec<Value> {
+    tuple.fields().iter().map(value).collect()
+}
+
+/// The members of a JSON list that [`template_of`] reads.
+pub(crate) fn template_values(template: &Template) -> Vec<Value> {
+    let pattern = |pattern: &Pattern| match pattern {
+        Pattern::Exact(field) => value(field),
+        Pattern::Typed(field_type) => json!({ "type": type_name(*field_type) }),
+        Pattern::Any => Value::Null,
+    };
+    template.patterns().iter().map(pattern).collect()
+}
+
+/// The tuple of a JSON list.
+pub(crate) fn tuple_of(list: Vec<Value>) -> Result<Tuple, ParseError> {
+    of_list(list, Role::Tuple).and_then(place::tuple)
+}
+
+/// The template of a JSON list.
+pub(crate) fn template_of(list: Vec<Value>) -> Result<Template, ParseError> {
+    of_list(list, Role::Template).and_then(place::template)
 }
 
 fn not_json(error: serde_json::Error) -> ParseError {

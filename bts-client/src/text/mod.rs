@@ -42,6 +42,8 @@ pub use json::{parse_tuples, show_tuple_as_json};
 pub use place::{NoSuchField, Replacement};
 pub use show::{show_template, show_tuple};
 
+pub(crate) use json::{template_of, template_values, tuple_of, tuple_values};
+
 use place::{Place, Role};
 
 /// Why a text is no tuple or template. Columns are counted from 1, fields from 0.
@@ -94,6 +96,11 @@ pub fn parse_template(text: &str) -> Result<Template, ParseError> {
 /// `$1`, ... stand for the fields of the taken one.
 pub fn parse_replacement(text: &str) -> Result<Replacement, ParseError> {
     Ok(Replacement::new(places(text, Role::Replacement)?))
+}
+
+/// Bytes of hexadecimal digits.
+pub(crate) fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    parse::from_hex(digits).ok()
 }
 
 fn places(text: &str, role: Role) -> Result<Vec<Place>, ParseError> {

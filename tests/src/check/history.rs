@@ -16,10 +16,14 @@ pub type Moment = u64;
 pub struct Operation {
     /// Whose it is, for people.
     pub who: String,
+    /// Which process of this client; histories of many processes need it to tell them apart.
+    pub session: u64,
     /// In which space.
     pub space: SpaceName,
     /// What was called.
     pub call: Call,
+    /// Whether it waits for what is not there yet, so that it never finds nothing.
+    pub waits: bool,
     /// When.
     pub started: Moment,
     /// When the answer came; `None`: it did not, or says nothing about the effect, which may
@@ -29,7 +33,7 @@ pub struct Operation {
     pub answer: Answer,
 }
 
-/// What can be called. A blocking operation is the attempt that succeeded.
+/// What can be called. A blocking operation takes effect once, as the attempt that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `out`.

@@ -392,6 +392,8 @@ fn outcomes(operation: &Operation, bag: &[Found]) -> Vec<Vec<Found>> {
 fn op(started: u64, ended: Option<u64>, call: Call, answer: Answer) -> Operation {
     Operation {
         who: "c".to_owned(),
+        session: 0,
+        waits: false,
         space: space(),
         call,
         started,

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use std::{env, fs, process};
 
 use bts_core::ids::{EntryId, PublicKey, Seq, Session, SpaceName};
 use bts_core::message::Found;
 use bts_core::tuple::{Field, Tuple};
 
-use crate::check::fast;
 use crate::check::history::{Answer, Call, Effect, Moment, Operation};
-use crate::check::linearize::{self, Verdict};
+use crate::check::{self, Judgement, lines};
 
 /// The diary of all clients of a test.
 #[derive(Debug)]
@@ -100,12 +100,13 @@ impl Diary {
     /// answered so.
     pub fn judge(&self) {
         let history = self.history();
-        let violations = fast::violations(&history);
-        assert!(violations.is_empty(), "{}", violations.join("\n"));
-        match linearize::check(&history) {
-            Verdict::Linearizable => {}
-            Verdict::Violation(why) => panic!("{why}"),
-            Verdict::Undecided => panic!("too much for the judge: {} operations", history.len()),
+        let judgement = check::judge(&history);
+        if judgement != Judgement::default() {
+            let why = match judgement.violations.is_empty() {
+                true => format!("too much for the judge: {} operations", history.len()),
+                false => judgement.violations.join("\n"),
+            };
+            panic!("{why}\n{}", keep(&history));
         }
     }
 
@@ -152,6 +153,8 @@ impl Diary {
             };
             Operation {
                 who: who.clone(),
+                session: 0,
+                waits: false,
                 space: self.space.clone(),
                 call: call.clone(),
                 started: *started,
@@ -192,6 +195,22 @@ impl Lines {
     }
 }
 
+/// Leaves a history that should not be where somebody can look at it. Where that is, in words.
+fn keep(history: &[Operation]) -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test").to_owned();
+    let file = format!(
+        "bts-history-{}-{}.jsonl",
+        process::id(),
+        name.replace("::", "-")
+    );
+    let path = env::temp_dir().join(file);
+    match fs::write(&path, lines::write(&name, history)) {
+        Ok(()) => format!("the history is in {}", path.display()),
+        Err(error) => format!("the history could not be kept: {error}"),
+    }
+}
+
 /// The number in the second field; nobody writes 0.
 fn number_of(tuple: &Tuple) -> u64 {
     match tuple.fields().get(1) {
@@ -203,6 +222,8 @@ fn number_of(tuple: &Tuple) -> u64 {
 #[cfg(test)]
 mod tests {
     use bts_core::template::{Pattern, Template};
+
+    use std::panic::{self, AssertUnwindSafe};
 
     use super::*;
 
@@ -254,6 +275,24 @@ mod tests {
         take(&diary, Told::Found(tuple(2)));
         take(&diary, Told::Found(tuple(1)));
         diary.judge();
+    }
+
+    #[test]
+    fn diary_of_a_failure_can_be_judged_again() {
+        let diary = diary();
+        out(&diary, 1);
+        take(&diary, Told::None);
+        let failed = panic::catch_unwind(AssertUnwindSafe(|| diary.judge()));
+        let why = failed.expect_err("an entry was overlooked");
+        let why = why.downcast_ref::<String>().expect("a text");
+        let (_, path) = why.rsplit_once("the history is in ").expect("a path");
+        let kept = lines::read(&fs::read_to_string(path).expect("it is there"));
+        fs::remove_file(path).expect("it is there");
+        let [(_, history)] = kept
+            .expect("a file of lines")
+            .try_into()
+            .expect("one history");
+        assert_eq!(history, diary.history());
     }
 
     #[test]

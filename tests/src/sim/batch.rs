@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::coverage::Coverage;
 use super::run::Run;
+use crate::check::lines;
 
 /// Runs from which on every coverage mark must have been met.
 const DEMANDING_RUNS: u64 = 2_000;
@@ -85,6 +86,13 @@ pub fn explain(seed: u64, print: bool) -> String {
         "replay: cargo run --release -p bts-tests --bin sim -- --seeds 1 --from {seed} --trace"
     ));
     lines.join("\n")
+}
+
+/// What correct clients saw in the run of a seed, as lines of a file.
+pub fn history(seed: u64) -> String {
+    let report = quietly(|| Run::new(seed).finish().0);
+    let history = report.map_or_else(|_| Vec::new(), |report| report.history);
+    lines::write(&format!("seed {seed}"), &history)
 }
 
 /// A panic of a machine is a failure of the run, not of the batch: its text.

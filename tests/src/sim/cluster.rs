@@ -43,8 +43,7 @@ use super::setup::Setup;
 use super::world::World;
 use crate::adversary::forge::{ClientForge, ReplicaForge};
 use crate::adversary::puppet::{Heard, Inbox, Puppet};
-use crate::check::linearize::Verdict;
-use crate::check::{fast, linearize};
+use crate::check;
 
 /// How long an operation may take, in microseconds of virtual time.
 const PATIENCE_US: u64 = 60_000_000;
@@ -242,18 +241,14 @@ impl Cluster {
         self.demand_no_violation();
         let history = self.world.history();
         let lines: Vec<_> = history.iter().map(ToString::to_string).collect();
-        let wrong = fast::violations(&history);
-        assert!(
-            wrong.is_empty(),
+        let wrong = check::judge(&history);
+        assert_eq!(
+            wrong,
+            check::Judgement::default(),
             "{}\n{}",
-            wrong.join("\n"),
+            wrong.violations.join("\n"),
             lines.join("\n")
         );
-        match linearize::check(&history) {
-            Verdict::Linearizable => {}
-            Verdict::Undecided => panic!("too long to judge:\n{}", lines.join("\n")),
-            Verdict::Violation(why) => panic!("{why}\n{}", lines.join("\n")),
-        }
     }
 
     fn connect(&mut self, client: usize) -> usize {

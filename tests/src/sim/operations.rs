@@ -143,6 +143,8 @@ impl World {
         };
         Operation {
             who: format!("c{}", invocation.client),
+            session: self.clients[invocation.client].identity.session.0,
+            waits: invocation.waits,
             space: invocation.space.clone(),
             call: invocation.call.clone(),
             started: invocation.started,
@@ -390,6 +392,8 @@ fn replace(take: &TakePayload, taken: Found) -> Effect {
 fn ghost(who: &str, id: &EntryId, started: Moment, effect: Effect) -> Operation {
     Operation {
         who: who.to_owned(),
+        session: 0,
+        waits: false,
         space: id.space().clone(),
         call: Call::Ghost,
         started,

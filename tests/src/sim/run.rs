@@ -24,9 +24,8 @@ use super::world::World;
 use crate::adversary::Gang;
 use crate::adversary::client::HostileClient;
 use crate::adversary::forge::ClientForge;
+use crate::check;
 use crate::check::history::{Call, Operation};
-use crate::check::linearize::Verdict;
-use crate::check::{fast, linearize};
 
 /// How long anything may take once the cluster is healed, in microseconds of virtual time.
 const PATIENCE_US: u64 = 120_000_000;
@@ -96,12 +95,9 @@ impl Run {
         let history = self.world.history();
         let mut undecided = false;
         if violations.is_empty() {
-            violations.extend(fast::violations(&history));
-            match linearize::check(&history) {
-                Verdict::Linearizable => {}
-                Verdict::Undecided => undecided = true,
-                Verdict::Violation(why) => violations.push(why.to_string()),
-            }
+            let judgement = check::judge(&history);
+            violations.extend(judgement.violations);
+            undecided = judgement.undecided;
         }
         self.world.observer.coverage.mark(if left > 0 {
             "left over"
