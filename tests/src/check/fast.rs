@@ -1,176 +1,184 @@
 //! The fast judge: rules about single entries, each a reason why *no* order can explain the
-//! answers. It looks at pairs of operations, not at orders, so it suits long histories; what it
-//! passes may still be wrong, what it objects to is wrong.
+//! answers. It never tries orders, so it suits long histories; what it passes may still be wrong,
+//! what it objects to is wrong.
+//!
+//! An id is written once and taken once, and every operation is one step somewhere between its
+//! start and its end. So of each entry a history proves, by single answers, *moments*: not before
+//! this one was it written, after that one it was, after a third it is gone, before a fourth it is
+//! not. [`evidence`] collects them; each rule below is two of them that exclude each other.
+//!
+//! | rule | says |
+//! |---|---|
+//! | nonsense | the answer does not fit the question, whatever happened |
+//! | never written | somebody saw what nobody can have written |
+//! | too early | somebody saw what was written later, or descends from what was |
+//! | too late | somebody saw what was gone: taken, replaced, or missed by somebody before |
+//! | taken twice | answers prove that an entry was taken, and by nobody who can have done it alone |
+//! | done twice | one operation would have to have had two effects |
+//! | overlooked | "none" or a listing missed what was there all the time |
+//!
+//! "Missed by somebody" and "overlooked" together see a swap that is half done: who finds `x` gone
+//! proves that what took its place is there (A1).
+
+mod evidence;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bts_core::ids::EntryId;
 use bts_core::message::Found;
 
-use super::history::{Answer, Effect, Operation, Shown};
+use super::history::{Answer, Moment, Operation, Shown};
+use evidence::{Content, Evidence, NEVER, Taking, is_blind};
 
 /// What a history did wrong, in words that name the operations.
 pub fn violations(history: &[Operation]) -> Vec<String> {
-    let entries = Entries::of(history);
+    let evidence = Evidence::of(history);
     let mut found = Vec::new();
     for operation in history {
-        found.extend(wrong_match(operation));
+        found.extend(nonsense(operation));
         for content in operation.seen() {
-            found.extend(entries.never_written(operation, content));
-            found.extend(entries.seen_too_early(operation, content));
-            found.extend(entries.seen_too_late(operation, content));
-            found.extend(entries.half_a_swap(operation, content));
+            let content = evidence.content(content);
+            found.extend(never_written(operation, content));
+            found.extend(too_early(operation, content));
+            found.extend(too_late(&evidence, operation, content));
         }
-        found.extend(entries.overlooked(operation));
+        found.extend(overlooked(&evidence, operation));
     }
-    found.extend(entries.taken_twice());
+    found.extend(taken_twice(&evidence));
+    found.extend(done_twice(&evidence));
     found
 }
 
-/// Who did, or may have done, what to each entry.
-#[derive(Debug, Default)]
-struct Entries<'a> {
-    by_id: BTreeMap<EntryId, Entry<'a>>,
-    puts: BTreeMap<EntryId, BTreeSet<EntryId>>,
+/// What is returned matches what was asked for, in the space it was asked of; and what waits until
+/// there is something does not end with nothing.
+fn nonsense(operation: &Operation) -> Option<String> {
+    let wrong = operation.is_nonsense();
+    wrong.then(|| format!("does not match: {operation}"))
 }
 
-#[derive(Debug, Default)]
-struct Entry<'a> {
-    writers: Vec<(&'a Operation, Found)>,
-    takers: Vec<&'a Operation>,
-    possible_takers: Vec<&'a Operation>,
-    observers: Vec<&'a Operation>,
+/// An entry exists because somebody wrote it, with this very tuple.
+fn never_written(seen: &Operation, content: &Content<'_>) -> Option<String> {
+    let nobody = content.writers.is_empty();
+    nobody.then(|| format!("never written: {} in {seen}", Shown(&content.found)))
 }
 
-impl<'a> Entries<'a> {
-    fn of(history: &'a [Operation]) -> Self {
-        let mut entries = Self::default();
-        for operation in history {
-            for content in operation.written() {
-                entries.at(&content.id).writers.push((operation, content));
-            }
-            for content in operation.seen() {
-                entries.at(&content.id).observers.push(operation);
-            }
-            if let Some(content) = operation.taken() {
-                entries.at(&content.id).takers.push(operation);
-            }
-            for effect in operation.possible() {
-                entries.add_possible(operation, effect);
-            }
+/// Whoever sees it comes after the step that wrote it, and a step comes after the start of its
+/// operation. A put comes after whatever it descends from.
+fn too_early(seen: &Operation, content: &Content<'_>) -> Option<String> {
+    let early = seen.ended.unwrap_or(NEVER) < content.written_after;
+    early.then(|| format!("seen before it was written: {seen}"))
+}
+
+/// Once gone an entry never comes back, as ids are written once. It is gone once somebody was told
+/// that he took it; or saw what was put in its place, which came in the same step; or found nothing
+/// although it had been written.
+fn too_late(evidence: &Evidence<'_>, seen: &Operation, content: &Content<'_>) -> Option<String> {
+    let Taking {
+        gone_by, gone_for, ..
+    } = evidence.takings[&content.found.id];
+    let late = gone_by < seen.started;
+    late.then(|| {
+        let by = gone_for.map_or_else(String::new, ToString::to_string);
+        let id = &content.found.id;
+        format!("seen after it was gone: {id} in {seen}\n  gone for {by}")
+    })
+}
+
+/// An entry has one taker. Every answer that proves a taking says who it can have been: the
+/// operation that was told so, or one of those that can have put what was seen in its place. If
+/// nobody fits all of them, two have taken it.
+fn taken_twice(evidence: &Evidence<'_>) -> Vec<String> {
+    let impossible = evidence
+        .takings
+        .iter()
+        .filter(|(_, taking)| !taking.is_possible);
+    let tell = |id: &EntryId| {
+        let takes = |operation: &&Operation| {
+            let sure = operation.taken().is_some_and(|taken| taken.id == *id);
+            let puts = |put: &Found| put.id.origin().is_some_and(|(origin, _)| origin == *id);
+            sure || operation.seen().iter().any(puts)
+        };
+        let takers = evidence.history.iter().filter(takes);
+        let takers: Vec<_> = takers.map(ToString::to_string).collect();
+        format!("taken twice: {id}\n  {}", takers.join("\n  "))
+    };
+    impossible.map(|(id, _)| tell(id)).collect()
+}
+
+/// An operation without answer had one effect at most. What was seen, and only it can have
+/// written, proves that it had one of those that write that; what is gone, and only it can have
+/// taken, one of those that take that.
+fn done_twice(evidence: &Evidence<'_>) -> Vec<String> {
+    let written = evidence.contents.values().filter(|c| c.written_by != NEVER);
+    let written = written.map(|content| &content.writers);
+    let gone = evidence.takings.values().filter(|t| t.gone_by != NEVER);
+    let gone = gone.map(|taking| &taking.ways);
+    let mut left: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for ways in written.chain(gone) {
+        let operations: BTreeSet<usize> =
+            ways.iter().map(|way| evidence.ways[*way].number).collect();
+        let (1, Some(operation)) = (operations.len(), operations.first()) else {
+            continue;
+        };
+        let left = left.entry(*operation).or_insert_with(|| ways.clone());
+        let was_possible = !left.is_empty();
+        left.retain(|way| ways.contains(way));
+        if let (true, true, Some(way)) = (was_possible, left.is_empty(), ways.first()) {
+            found.push(format!("two effects: {}", evidence.ways[*way].operation));
         }
-        entries
     }
+    found
+}
 
-    fn at(&mut self, id: &EntryId) -> &mut Entry<'a> {
-        if let Some((origin, _)) = id.origin() {
-            self.puts.entry(origin).or_default().insert(id.clone());
-        }
-        self.by_id.entry(id.clone()).or_default()
-    }
-
-    fn add_possible(&mut self, operation: &'a Operation, effect: &Effect) {
-        match effect {
-            Effect::Write(content) => {
-                self.at(&content.id)
-                    .writers
-                    .push((operation, content.clone()));
-            }
-            Effect::Replace(taken, puts) => {
-                self.at(&taken.id).possible_takers.push(operation);
-                for put in puts {
-                    self.at(&put.id).writers.push((operation, put.clone()));
-                }
-            }
-        }
-    }
-
-    /// An entry exists because somebody wrote it, with this very tuple.
-    fn never_written(&self, seen: &Operation, content: &Found) -> Option<String> {
-        let writers = &self.by_id[&content.id].writers;
-        let wrote = writers.iter().any(|(_, written)| written == content);
-        (!wrote).then(|| format!("never written: {} in {seen}", Shown(content)))
-    }
-
-    /// Whoever sees it comes after the step that wrote it.
-    fn seen_too_early(&self, seen: &Operation, content: &Found) -> Option<String> {
-        let writers = &self.by_id[&content.id].writers;
-        let early = !writers.is_empty() && writers.iter().all(|(writer, _)| seen.precedes(writer));
-        early.then(|| format!("seen before it was written: {seen}"))
-    }
-
-    /// Once taken an entry never comes back: ids are written once.
-    fn seen_too_late(&self, seen: &Operation, content: &Found) -> Option<String> {
-        let takers = &self.by_id[&content.id].takers;
-        let taker = takers.iter().find(|taker| taker.precedes(seen))?;
-        Some(format!(
-            "seen after it was taken: {seen}\n  taken by {taker}"
-        ))
-    }
-
-    /// A put appears in the step in which its origin goes, so whoever comes after somebody who saw
-    /// the put does not see the origin.
-    fn half_a_swap(&self, seen: &Operation, content: &Found) -> Option<String> {
-        let entries = self
-            .puts
-            .get(&content.id)?
+/// "None" is a moment between start and end at which nothing that matches is there. Each entry
+/// that matches takes away the moments at which it surely was; if together they leave none, it is
+/// a violation. A listing has a moment for each entry, so there one of them must take away all.
+fn overlooked(evidence: &Evidence<'_>, operation: &Operation) -> Option<String> {
+    let ended = operation.ended.filter(|_| is_blind(operation))?;
+    let matching = evidence.matching(operation).into_iter();
+    let missed = matching.filter(|content| !operation.seen().contains(&content.found));
+    let mut there: Vec<_> = missed
+        .map(|content| (content.written_by, evidence.there_until(content), content))
+        .filter(|(from, until, _)| *from < ended && operation.started < *until && from < until)
+        .collect();
+    there.sort_by_key(|(from, ..)| *from);
+    let covering = match operation.answer {
+        Answer::None => covering(&there, operation.started, ended)?,
+        _ => there
             .iter()
-            .map(|put| &self.by_id[put]);
-        let mut observers = entries.flat_map(|entry| &entry.observers);
-        let earlier = observers.find(|observer| observer.precedes(seen))?;
-        Some(format!(
-            "seen after what replaced it was seen: {seen}\n  replaced for {earlier}"
-        ))
-    }
-
-    /// An entry has one taker.
-    fn taken_twice(&self) -> Vec<String> {
-        let twice = self.by_id.values().filter(|entry| entry.takers.len() > 1);
-        let tell = |entry: &Entry<'_>| {
-            let takers: Vec<_> = entry.takers.iter().map(ToString::to_string).collect();
-            format!("taken twice:\n  {}", takers.join("\n  "))
-        };
-        twice.map(tell).collect()
-    }
-
-    /// "None" and listings must not overlook an entry that was there from before they started
-    /// until after they ended: its writing ended before, and whoever took it, or may have, started
-    /// after.
-    fn overlooked(&self, operation: &Operation) -> Vec<String> {
-        let is_none = operation.answer == Answer::None;
-        let listed = matches!(operation.answer, Answer::Listed(_));
-        let Some(template) = operation.template().filter(|_| is_none || listed) else {
-            return Vec::new();
-        };
-        let there = self.by_id.iter().filter(|(id, entry)| {
-            *id.space() == operation.space && entry.is_there_throughout(operation)
-        });
-        there
-            .flat_map(|(_, entry)| &entry.writers)
-            .map(|(_, content)| content)
-            .filter(|content| template.matches(&content.tuple))
-            .filter(|content| !operation.seen().contains(content))
-            .map(|content| format!("overlooked {}: {operation}", Shown(content)))
-            .collect()
-    }
+            .find_map(|one| covering(std::slice::from_ref(one), operation.started, ended))?,
+    };
+    let names: Vec<_> = covering
+        .iter()
+        .map(|one| Shown(&one.found).to_string())
+        .collect();
+    Some(format!("overlooked {}: {operation}", names.join(" ")))
 }
 
-impl Entry<'_> {
-    fn is_there_throughout(&self, operation: &Operation) -> bool {
-        let written = self.writers.iter().any(|(writer, content)| {
-            writer.written().contains(content) && writer.precedes(operation)
-        });
-        let mut takers = self.takers.iter().chain(&self.possible_takers);
-        let one_content = self.writers.iter().all(|(_, c)| c == &self.writers[0].1);
-        written && one_content && takers.all(|taker| operation.precedes(taker))
-    }
-}
+/// When a content is there: after the first moment and before the second.
+type There<'c, 'a> = (Moment, Moment, &'c Content<'a>);
 
-/// What is returned matches what was asked for, in the space it was asked of.
-fn wrong_match(operation: &Operation) -> Option<String> {
-    let template = operation.template()?;
-    let wrong = operation.seen().iter().find(|content| {
-        !template.matches(&content.tuple) || *content.id.space() != operation.space
-    })?;
-    Some(format!("does not match: {} in {operation}", Shown(wrong)))
+/// Contents, sorted by their first moment, of which one is there at each moment from start to end.
+fn covering<'c, 'a>(
+    there: &[There<'c, 'a>],
+    started: Moment,
+    ended: Moment,
+) -> Option<Vec<&'c Content<'a>>> {
+    let mut used = Vec::new();
+    let mut at = started;
+    while at <= ended {
+        let covers = |(from, until, _): &&There<'_, '_>| *from < at && at < *until;
+        let farthest = there
+            .iter()
+            .filter(covers)
+            .max_by_key(|(_, until, _)| *until);
+        let (_, until, content) = farthest?;
+        used.push(*content);
+        if *until == NEVER {
+            break;
+        }
+        at = *until;
+    }
+    Some(used)
 }

@@ -86,6 +86,16 @@ impl Operation {
         self.ended.is_some_and(|ended| ended < other.started)
     }
 
+    /// True if no order of any operations explains the answer: what it names is not what was
+    /// asked for, or it waits and found nothing.
+    pub fn is_nonsense(&self) -> bool {
+        let fits = |content: &Found| {
+            let matches = self.template().is_none_or(|t| t.matches(&content.tuple));
+            matches && *content.id.space() == self.space
+        };
+        self.waits && self.answer == Answer::None || !self.seen().iter().all(fits)
+    }
+
     /// What it asked for, if it was no `out`.
     pub fn template(&self) -> Option<&Template> {
         match &self.call {

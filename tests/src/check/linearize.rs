@@ -13,10 +13,15 @@ use std::fmt;
 
 use super::bits::Bits;
 use super::history::{Operation, Shown};
-use super::spec::{Contents, Step};
+use super::spec::{Contents, Duty, Step};
 
-/// States visited in one part of a history before the search gives up.
-pub const STATES_MAX: usize = 400_000;
+/// Bytes of the states visited in one part of a history before the search gives up. Short
+/// histories get many states out of it, long ones few, and a program with eight searches at once
+/// stays below a gigabyte.
+pub const VISITED_BYTES_MAX: usize = 64 << 20;
+
+/// What a state costs beside its words: its place in the table, its length, the allocation.
+const STATE_BYTES: usize = 48;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +64,12 @@ impl fmt::Display for Explanation {
 
 /// Judges a history.
 pub fn check(history: &[Operation]) -> Verdict {
+    if let Some(nonsense) = history.iter().find(|operation| operation.is_nonsense()) {
+        return Verdict::Violation(Explanation {
+            blocked: vec![nonsense.to_string()],
+            ..Explanation::default()
+        });
+    }
     let contents = Contents::of(history);
     let mut undecided = false;
     for part in parts(history, &contents) {
@@ -91,13 +102,13 @@ impl Candidate<'_> {
 
 /// The operations of each set of linked entries, in order of their start.
 fn parts<'a>(history: &'a [Operation], contents: &Contents) -> Vec<Vec<Candidate<'a>>> {
-    let candidates = history.iter().map(|operation| {
-        let (steps, required) = contents.steps(operation);
-        Candidate {
+    let candidates = history.iter().flat_map(|operation| {
+        let duties = contents.duties(operation).into_iter();
+        duties.map(move |Duty { steps, required }| Candidate {
             operation,
             steps,
             required,
-        }
+        })
     });
     let candidates: Vec<_> = candidates.filter(|c| !c.steps.is_empty()).collect();
     let mut groups = Groups::new(contents.len());
@@ -154,7 +165,8 @@ struct Search<'a> {
     candidates: Vec<Candidate<'a>>,
     /// Entries that some "none" of this part must not see.
     dangerous: Bits,
-    visited: HashSet<(Bits, Bits)>,
+    visited: HashSet<Box<[u64]>>,
+    states_max: usize,
     order: Vec<usize>,
     longest: Vec<usize>,
     longest_state: Bits,
@@ -167,11 +179,14 @@ impl<'a> Search<'a> {
         let seen_absent = steps.flat_map(|step| step.absent.members());
         let dangerous = Bits::of(contents.len(), seen_absent);
         let done = Bits::new(candidates.len());
+        let words = (candidates.len().div_ceil(64)) + contents.len().div_ceil(64);
+        let state_bytes = STATE_BYTES + 8 * words;
         Self {
             contents,
             dangerous,
             candidates,
             visited: HashSet::new(),
+            states_max: VISITED_BYTES_MAX / state_bytes,
             order: Vec::new(),
             longest: Vec::new(),
             longest_state: Bits::new(contents.len()),
@@ -209,10 +224,10 @@ impl<'a> Search<'a> {
         if self.is_complete(done) {
             return Some(true);
         }
-        if !self.visited.insert((done.clone(), state.clone())) {
+        if !self.visited.insert(done.joined(state)) {
             return Some(false);
         }
-        if self.visited.len() > STATES_MAX {
+        if self.visited.len() > self.states_max {
             return None;
         }
         for next in self.next(done) {

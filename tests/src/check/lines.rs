@@ -24,7 +24,9 @@ pub struct BadLine {
 /// A history as text, after a line with its name.
 pub fn write(name: &str, history: &[Operation]) -> String {
     let mut text = String::new();
-    let lines = history.iter().map(|one| Record::Operation(Box::new(line(one))));
+    let lines = history
+        .iter()
+        .map(|one| Record::Operation(Box::new(line(one))));
     for record in [Record::Begin(name.to_owned())].into_iter().chain(lines) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{record}");

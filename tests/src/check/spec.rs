@@ -4,7 +4,7 @@
 //! A `Step` says which entries must be there, which must not, which go and which come. An
 //! operation whose answer nobody saw has several possible steps and need not take any.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bts_core::ids::EntryId;
 use bts_core::message::Found;
@@ -47,9 +47,17 @@ impl Step {
     }
 }
 
-/// All contents of a history, numbered. A faulty writer may have given one id several: such an id
-/// has a number of its own as well, which is in the state once the id was taken, because from then
-/// on none of its contents can be written any more.
+/// What an operation must have done, or may have: one of these steps.
+#[derive(Clone, Debug)]
+pub(super) struct Duty {
+    pub(super) steps: Vec<Step>,
+    pub(super) required: bool,
+}
+
+/// All contents of a history, numbered. A faulty writer may have given one id several, and two
+/// operations without answer may both have written one: such an id has a number of its own as
+/// well, which is in the state once the id was taken, because from then on none of its contents can
+/// be written any more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents {
     all: Vec<Found>,
@@ -74,7 +82,7 @@ impl Contents {
                 }
             }
         }
-        contents.dig_graves();
+        contents.dig_graves(operations);
         contents
     }
 
@@ -87,25 +95,40 @@ impl Contents {
         self.all.get(number)
     }
 
-    /// All steps that the operation may be, and whether it must be one of them.
-    pub(super) fn steps(&self, operation: &Operation) -> (Vec<Step>, bool) {
+    /// What the operation does, as far as its answer tells. Most are one step; a listing is many,
+    /// since it is no snapshot: each entry that it lists was there at some time while it lasted,
+    /// and each other one that matches was not.
+    pub(super) fn duties(&self, operation: &Operation) -> Vec<Duty> {
         let template = operation.template();
+        let must = |step: Step| Duty {
+            steps: vec![step],
+            required: true,
+        };
         match &operation.answer {
-            Answer::Written(_) => (vec![self.write(&operation.written()[0])], true),
+            Answer::Written(_) => vec![must(self.write(&operation.written()[0]))],
             Answer::Found(found) if matches!(operation.call, Call::Take(_)) => {
-                (vec![self.replace(found, &[])], true)
+                vec![must(self.replace(found, &[]))]
             }
-            Answer::Swapped(taken, puts) => (vec![self.replace(taken, puts)], true),
-            Answer::Found(found) | Answer::Declined(found) => (vec![self.read(found)], true),
-            Answer::None => (
-                template
-                    .map(|t| self.none(operation, t))
+            Answer::Swapped(taken, puts) => vec![must(self.replace(taken, puts))],
+            Answer::Found(found) | Answer::Declined(found) => vec![must(self.read(found))],
+            Answer::None => {
+                let none = template.map(|t| self.absent(self.matching(operation, t)));
+                none.map(must).into_iter().collect()
+            }
+            Answer::Open(effects) => vec![Duty {
+                steps: effects.iter().map(|e| self.effect(e)).collect(),
+                required: false,
+            }],
+            Answer::Listed(all) => {
+                let there = all.iter().map(|listed| self.read(listed));
+                let matching = template.map_or_else(Vec::new, |t| self.matching(operation, t));
+                let others = matching
                     .into_iter()
-                    .collect(),
-                true,
-            ),
-            Answer::Open(effects) => (effects.iter().map(|e| self.effect(e)).collect(), false),
-            Answer::Listed(_) | Answer::Nothing => (Vec::new(), false),
+                    .filter(|number| !all.contains(&self.all[*number]))
+                    .map(|number| self.absent([number]));
+                there.chain(others).map(must).collect()
+            }
+            Answer::Nothing => Vec::new(),
         }
     }
 
@@ -117,14 +140,36 @@ impl Contents {
         }
     }
 
-    fn dig_graves(&mut self) {
+    /// An id is written once, so one that several operations may write needs a grave as well; a
+    /// put does not, since its origin cannot be taken again.
+    fn dig_graves(&mut self, operations: &[Operation]) {
+        let mut ways = BTreeMap::<&EntryId, usize>::new();
         let mut contents = BTreeMap::<&EntryId, usize>::new();
-        self.all
-            .iter()
-            .for_each(|c| *contents.entry(&c.id).or_default() += 1);
-        let several = contents.into_iter().filter(|(_, count)| *count > 1);
-        let ids = several.map(|(id, _)| id.clone());
-        self.graves = ids.zip(self.all.len()..).collect();
+        for content in &self.all {
+            *contents.entry(&content.id).or_default() += 1;
+        }
+        for operation in operations {
+            let possible = operation
+                .possible()
+                .iter()
+                .filter_map(|effect| match effect {
+                    Effect::Write(found) => Some(&found.id),
+                    Effect::Replace(..) => None,
+                });
+            let written = match &operation.answer {
+                Answer::Written(id) => Some(id),
+                _ => None,
+            };
+            for id in possible.chain(written) {
+                *ways.entry(id).or_default() += 1;
+            }
+        }
+        let several = contents
+            .into_iter()
+            .chain(ways)
+            .filter(|(_, count)| *count > 1);
+        let ids: BTreeSet<_> = several.map(|(id, _)| id.clone()).collect();
+        self.graves = ids.into_iter().zip(self.all.len()..).collect();
     }
 
     fn number(&self, content: &Found) -> usize {
@@ -158,11 +203,15 @@ impl Contents {
         }
     }
 
-    fn none(&self, operation: &Operation, template: &Template) -> Step {
+    fn matching(&self, operation: &Operation, template: &Template) -> Vec<usize> {
         let matching = |content: &Found| {
             content.id.space() == &operation.space && template.matches(&content.tuple)
         };
         let numbers = (0..self.all.len()).filter(|number| matching(&self.all[*number]));
+        numbers.collect()
+    }
+
+    fn absent(&self, numbers: impl IntoIterator<Item = usize>) -> Step {
         Step {
             present: self.nothing(),
             absent: Bits::of(self.len(), numbers),

@@ -10,9 +10,6 @@ use crate::check::lines;
 /// Runs from which on every coverage mark must have been met.
 const DEMANDING_RUNS: u64 = 2_000;
 
-/// Lines of a trace shown for a failure.
-const TRACE_LINES: usize = 200;
-
 /// What many runs gave.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -80,7 +77,7 @@ pub fn explain(seed: u64, print: bool) -> String {
         Err(panic) => lines.push(panic),
     }
     if !print {
-        lines.extend(trace.last(TRACE_LINES));
+        lines.extend(trace.last());
     }
     lines.push(format!(
         "replay: cargo run --release -p bts-tests --bin sim -- --seeds 1 --from {seed} --trace"

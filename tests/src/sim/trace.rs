@@ -1,14 +1,18 @@
 //! Lines for people: what happened, in order. Written only on request, since a failed seed can be
 //! run again.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+
+/// Lines that are kept. A storm has a million, and nobody reads more than the last of them.
+pub const LINES_KEPT: usize = 200;
 
 /// A trace, empty unless switched on. Clones share their lines, so that they outlive a panic.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     on: bool,
     print: bool,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Trace {
@@ -32,15 +36,16 @@ impl Trace {
         if self.print {
             eprintln!("{line}");
         }
-        self.lines
-            .lock()
-            .expect("nobody panics while holding it")
-            .push(line);
+        let mut lines = self.lines.lock().expect("nobody panics while holding it");
+        if lines.len() == LINES_KEPT {
+            lines.pop_front();
+        }
+        lines.push_back(line);
     }
 
     /// The last lines.
-    pub fn last(&self, count: usize) -> Vec<String> {
+    pub fn last(&self) -> Vec<String> {
         let lines = self.lines.lock().expect("nobody panics while holding it");
-        lines[lines.len().saturating_sub(count)..].to_vec()
+        lines.iter().cloned().collect()
     }
 }
