@@ -65,7 +65,11 @@ impl Config {
 
     /// Reads the settings of a client, and what they refer to.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let file = TomlFile::read(path.as_ref())?;
+        Self::parse(&TomlFile::read(path.as_ref())?)
+    }
+
+    /// What a settings file says, and the files that it names.
+    pub fn parse(file: &TomlFile) -> Result<Self, ConfigError> {
         let said: ConfigFile = file.parse()?;
         let cluster = Cluster::load(&file.resolve(&said.cluster))?;
         let identity = LocalIdentity::load(

@@ -135,10 +135,14 @@ impl Settings {
 
     /// Reads the settings file, and the files that it names.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        let file = TomlFile::read(path)?;
+        Self::parse(&TomlFile::read(path)?)
+    }
+
+    /// What a settings file says, and the files that it names.
+    pub fn parse(file: &TomlFile) -> Result<Self, FileError> {
         let said: SettingsFile = file.parse()?;
-        said.check_durability(&file)?;
-        let listen = said.listen(&file)?;
+        said.check_durability(file)?;
+        let listen = said.listen(file)?;
         let cluster = Cluster::load(&file.resolve(&said.cluster))?;
         let identity = LocalIdentity::load(
             &file.resolve(said.certificate.get_ref()),
@@ -162,8 +166,8 @@ impl Settings {
             let error = MemberError::AnotherMember { said: index, is };
             return Err(file.wrong(said.index.span(), error.to_string()));
         }
-        said.limits.apply(&file, &mut settings)?;
-        said.timing.apply(&file, &mut settings)?;
+        said.limits.apply(file, &mut settings)?;
+        said.timing.apply(file, &mut settings)?;
         Ok(settings)
     }
 }

@@ -31,7 +31,7 @@ pub enum FrameError {
 
 /// Cuts a stream of bytes into frames.
 #[derive(Debug)]
-pub(crate) struct FrameDecoder {
+pub struct FrameDecoder {
     frame_bytes_max: usize,
     header: [u8; HEADER_BYTES],
     header_filled: usize,
@@ -39,7 +39,8 @@ pub(crate) struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    pub(crate) fn new(frame_bytes_max: usize) -> Self {
+    /// A decoder at the start of a stream, whose frames may have so many bytes.
+    pub fn new(frame_bytes_max: usize) -> Self {
         Self {
             frame_bytes_max,
             header: [0; HEADER_BYTES],
@@ -49,7 +50,7 @@ impl FrameDecoder {
     }
 
     /// Takes bytes from the front of `input` until a frame is complete or nothing is left.
-    pub(crate) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
+    pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
         while self.header_filled < HEADER_BYTES {
             let Some((byte, rest)) = input.split_first() else {
                 return Ok(None);
@@ -85,7 +86,7 @@ impl FrameDecoder {
     }
 
     /// To be asked at the end of the stream: it must be the end of a frame too.
-    pub(crate) fn finish(&self) -> Result<(), FrameError> {
+    pub fn finish(&self) -> Result<(), FrameError> {
         if self.is_within_frame() {
             Err(FrameError::Truncated)
         } else {

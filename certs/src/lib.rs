@@ -57,7 +57,7 @@ pub mod toml_file;
 pub use authority::{Authority, IssueError, Issued, Request, Validity};
 pub use describe::Description;
 pub use dial::{Authenticated, Dialer};
-pub use frame::FrameError;
+pub use frame::{FrameDecoder, FrameError};
 pub use identity::{CertificateError, Identity, Role};
 pub use link::{Closer, FrameReader, FrameWriter, Link, LinkLimits, SendError};
 pub use link_error::{LinkError, Refusal};
