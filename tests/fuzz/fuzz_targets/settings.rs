@@ -1,0 +1,4 @@
+//! Fuzzes `bts_tests::fuzz::files::settings`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bts_tests::fuzz::files::settings(bytes));

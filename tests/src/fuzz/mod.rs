@@ -1,0 +1,51 @@
+//! What strangers can hand to the programs, one function for each way in: it takes any bytes, must
+//! not panic, and demands what the decoder promises. The fuzzer calls these functions with bytes it
+//! makes up (`tests/fuzz`), `tests/tests/fuzz.rs` with those that were worth keeping.
+//!
+//! * [`decode`]: frames, messages, the first words of a connection, what is signed.
+//! * [`verify`]: signatures and certificates, with keys that the fuzzer may use.
+//! * [`files`]: tuples as people type them, configurations, certificates and keys.
+//! * [`machines`]: whole clusters, in which a replica and clients say what the bytes say.
+//! * [`seeds`]: where the first bytes come from.
+
+pub mod decode;
+mod draw;
+pub mod files;
+pub mod machines;
+pub mod seeds;
+mod speech;
+pub mod verify;
+mod words;
+
+pub use draw::Draw;
+
+/// A way in.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: that of its binary and of its corpus.
+    pub name: &'static str,
+    /// What is done with the bytes.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    target("frames", decode::frames),
+    target("request", decode::request),
+    target("reply", decode::reply),
+    target("peer", decode::peer),
+    target("hello", decode::hello),
+    target("payload", decode::payload),
+    target("verify", verify::verify),
+    target("text", files::text),
+    target("cluster_file", files::cluster_file),
+    target("settings", files::settings),
+    target("certificate", files::certificate),
+    target("identity", files::identity),
+    target("replica", machines::replica),
+    target("client", machines::client),
+];
+
+const fn target(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run }
+}
