@@ -21,7 +21,7 @@ use crate::sim::node::Message;
 use crate::sim::setup::{Setup, client_ref};
 
 /// Inputs of one machine.
-const STEPS_MAX: usize = 200;
+const STEPS_MAX: usize = 100;
 /// Messages that one input may cause; far more than any rule of the protocol sends.
 const SENT_MAX: usize = 500;
 /// Of each kind that is limited, a replica here keeps so many.

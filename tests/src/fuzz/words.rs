@@ -148,7 +148,7 @@ impl Speaker<'_, '_> {
     fn alter(&mut self, signed: &mut SignedBytes) {
         let place = self.draw.below(signed.payload.len());
         if let Some(byte) = signed.payload.get_mut(place) {
-            *byte ^= 1 + self.draw.byte();
+            *byte ^= self.draw.byte() | 1;
         }
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 
 use bts_core::ids::ReplicaId;
 
 use super::deployment::Deployment;
 use super::hand::Hand;
+use super::lab::Lab;
 use super::node::{Node, Role};
 use super::until;
 use crate::hostile::Behaviour;
@@ -19,6 +22,8 @@ pub struct Cluster {
     nodes: BTreeMap<ReplicaId, Node>,
     deployment: Deployment,
     program: PathBuf,
+    /// Where the processes are, one member each; else on this machine.
+    lab: Option<Arc<Lab>>,
     hostile: BTreeMap<ReplicaId, Behaviour>,
 }
 
@@ -30,7 +35,27 @@ impl Cluster {
         deployment: Deployment,
         hostile: &[(u16, Behaviour)],
     ) -> Self {
+        Self::start_at(program, None, deployment, hostile).await
+    }
+
+    /// The same with each replica in the namespace of the member of its number. To be called from
+    /// within a namespace of the same network.
+    pub async fn start_in(
+        lab: &Arc<Lab>,
+        program: impl AsRef<Path>,
+        deployment: Deployment,
+    ) -> Self {
+        Self::start_at(program, Some(Arc::clone(lab)), deployment, &[]).await
+    }
+
+    async fn start_at(
+        program: impl AsRef<Path>,
+        lab: Option<Arc<Lab>>,
+        deployment: Deployment,
+        hostile: &[(u16, Behaviour)],
+    ) -> Self {
         let mut cluster = Self {
+            lab,
             nodes: BTreeMap::new(),
             deployment,
             program: program.as_ref().to_owned(),
@@ -76,8 +101,11 @@ impl Cluster {
             .get(&id)
             .map_or(Role::Replica, |how| Role::Hostile(*how));
         let settings = self.deployment.settings_of(id);
-        self.nodes
-            .insert(id, Node::start(&self.program, role, &settings));
+        let command = match &self.lab {
+            Some(lab) => lab.command(usize::from(replica), &self.program),
+            None => Command::new(&self.program),
+        };
+        self.nodes.insert(id, Node::start(command, role, &settings));
     }
 
     /// Waits until a replica welcomes clients.

@@ -25,8 +25,13 @@ pub struct Deployment {
 impl Deployment {
     /// Makes one: `replicas`, `faults` of which may be malicious, and so many clients.
     pub fn new(replicas: u32, faults: usize, clients: usize) -> Self {
+        Self::at(&free_addresses(replicas as usize), faults, clients)
+    }
+
+    /// Makes one whose replicas listen at these addresses.
+    pub fn at(addresses: &[SocketAddr], faults: usize, clients: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let addresses = free_addresses(replicas as usize);
+        let replicas = u32::try_from(addresses.len()).expect("few replicas");
         let plan = DeploymentPlan {
             members: ClusterPlan {
                 replicas,

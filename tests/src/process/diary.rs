@@ -52,6 +52,15 @@ pub enum Told {
     MaybeTaken(Tuple, Vec<Tuple>),
 }
 
+/// Who judged, and found nothing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Both judges: there is an order in which all this could have been answered.
+    Exactly,
+    /// Only the one that looks for answers that are wrong by themselves.
+    Fast,
+}
+
 impl Diary {
     /// An empty one, about this space.
     pub fn new(space: &SpaceName) -> Self {
@@ -97,17 +106,11 @@ impl Diary {
     }
 
     /// Judges everything; panics with the reasons if a space that is one thing cannot have
-    /// answered so.
-    pub fn judge(&self) {
+    /// answered so. How much clients do at once depends on the machine: if it is too much for the
+    /// exact judge, the verdict of the fast one stands, and that is said.
+    pub fn judge(&self) -> Judged {
         let history = self.history();
-        let judgement = check::judge(&history);
-        if judgement != Judgement::default() {
-            let why = match judgement.violations.is_empty() {
-                true => format!("too much for the judge: {} operations", history.len()),
-                false => judgement.violations.join("\n"),
-            };
-            panic!("{why}\n{}", keep(&history));
-        }
+        accept(&history, &check::judge(&history))
     }
 
     fn write(&self, who: &str, call: Call, began: Moment, ended: Option<Moment>, told: Told) {
@@ -195,6 +198,20 @@ impl Lines {
     }
 }
 
+/// Takes the judges at their word; panics with what is wrong.
+fn accept(history: &[Operation], judgement: &Judgement) -> Judged {
+    let why = judgement.violations.join("\n");
+    assert!(why.is_empty(), "{why}\n{}", keep(history));
+    match judgement.undecided {
+        false => Judged::Exactly,
+        true => {
+            let count = history.len();
+            eprintln!("{count} operations, too much for the exact judge, pass the fast one");
+            Judged::Fast
+        }
+    }
+}
+
 /// Leaves a history that should not be where somebody can look at it. Where that is, in words.
 fn keep(history: &[Operation]) -> String {
     let thread = std::thread::current();
@@ -234,7 +251,7 @@ mod tests {
         take(&diary, Told::Swapped(tuple(1), vec![tuple(2)]));
         take(&diary, Told::Found(tuple(2)));
         take(&diary, Told::None);
-        diary.judge();
+        assert_eq!(diary.judge(), Judged::Exactly);
     }
 
     #[test]
@@ -275,6 +292,19 @@ mod tests {
         take(&diary, Told::Found(tuple(2)));
         take(&diary, Told::Found(tuple(1)));
         diary.judge();
+    }
+
+    /// What a busy machine lets happen at once can be too much for the exact judge, which then
+    /// says nothing: it used to fail the test. The fast judge's word stands, and not for more.
+    #[test]
+    fn diary_too_much_at_once_is_judged_fast() {
+        let diary = diary();
+        out(&diary, 1);
+        let gave_up = Judgement {
+            violations: Vec::new(),
+            undecided: true,
+        };
+        assert_eq!(accept(&diary.history(), &gave_up), Judged::Fast);
     }
 
     #[test]

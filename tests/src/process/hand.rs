@@ -82,7 +82,7 @@ impl Hand {
             ..LinkLimits::default()
         };
         let said = |error: bts_certs::LinkError| error.to_string();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
         let dialer = Dialer::bind(any, &self.local, limits).map_err(said)?;
         let address = member.address.parse().map_err(|_| "no address")?;
         let link = dialer

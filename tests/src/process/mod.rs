@@ -1,9 +1,10 @@
-//! Tests with real processes: throw-away deployments on loopback, replicas that are killed, stopped
+//! Tests with real processes: throw-away deployments on loopback or in namespaces, replicas that are killed, stopped
 //! and replaced by liars, a network that loses and delays, and clients that do their worst.
 //!
 //! * [`Deployment`] makes authority, certificates and settings in a temporary folder.
 //! * [`Cluster`] runs one process per replica, and ends them all whatever happens to the test.
 //! * [`Proxy`] stands between a client and a replica and harms their datagrams.
+//! * [`Lab`] gives each process a network of its own, whose links can be cut.
 //! * [`Workers`] are correct clients, whose [`Diary`] is judged in the end.
 //! * [`Hand`] is a client by hand: it says exactly what a test wants, also what no client says.
 
@@ -11,6 +12,7 @@ mod cluster;
 mod deployment;
 mod diary;
 mod hand;
+mod lab;
 mod moves;
 mod node;
 mod ports;
@@ -19,8 +21,9 @@ mod workers;
 
 pub use cluster::Cluster;
 pub use deployment::Deployment;
-pub use diary::{Diary, Told};
+pub use diary::{Diary, Judged, Told};
 pub use hand::{Hand, Heard};
+pub use lab::{Lab, Within};
 pub use moves::{Target, Votes};
 pub use node::{Node, Role};
 pub use proxy::{Proxy, Weather};

@@ -29,11 +29,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts `program`, which is `bts-node`, with the settings in this file.
-    pub fn start(program: &Path, role: Role, settings: &Path) -> Self {
+    /// Starts the program of this command, which is `bts-node`, with the settings in this file.
+    pub fn start(mut command: Command, role: Role, settings: &Path) -> Self {
         let log = settings.with_extension("log");
         let file = File::options().create(true).append(true).open(&log);
-        let mut command = Command::new(program);
         match role {
             Role::Replica => command.arg("replica"),
             Role::Hostile(behaviour) => command.args(["hostile", "--behaviour", behaviour.name()]),

@@ -11,7 +11,7 @@ use bts_core::ids::SpaceName;
 use bts_core::template::{Pattern, Template};
 use bts_core::tuple::{FieldType, Tuple};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::deployment::Deployment;
 use super::diary::{Diary, Told};
@@ -37,6 +37,8 @@ const WORK_PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Workers {
     diary: Arc<Diary>,
+    first: usize,
+    rest: Duration,
     spaces: Vec<Space>,
     clients: Vec<Client>,
     work: JoinSet<()>,
@@ -49,13 +51,7 @@ impl Workers {
         deployment: &Deployment,
         numbers: impl IntoIterator<Item = usize>,
     ) -> Self {
-        let mut workers = Self {
-            diary: Arc::new(Diary::new(&space_name())),
-            spaces: Vec::new(),
-            clients: Vec::new(),
-            work: JoinSet::new(),
-            at_work: Arc::default(),
-        };
+        let mut workers = Self::writing(Arc::new(Diary::new(&space_name())), 0);
         for number in numbers {
             let cluster = deployment.cluster().clone();
             workers.add(deployment, number, cluster).await;
@@ -63,29 +59,55 @@ impl Workers {
         workers
     }
 
+    /// Lets each of them rest so long after each round, so that few operations last long.
+    #[must_use]
+    pub fn resting(mut self, rest: Duration) -> Self {
+        self.rest = rest;
+        self
+    }
+
+    /// Nobody yet. They will write into this diary; the first of them is called `w` and this number.
+    pub fn writing(diary: Arc<Diary>, first: usize) -> Self {
+        Self {
+            diary,
+            first,
+            rest: Duration::ZERO,
+            spaces: Vec::new(),
+            clients: Vec::new(),
+            work: JoinSet::new(),
+            at_work: Arc::default(),
+        }
+    }
+
     /// Connects one more, who sees the cluster like this.
     pub async fn add(&mut self, deployment: &Deployment, number: usize, cluster: ClusterFile) {
-        let config = Config::new(cluster, deployment.client(number)).expect("a client");
+        self.join(Config::new(cluster, deployment.client(number)).expect("a client"))
+            .await;
+    }
+
+    /// Connects one more, with these settings but for the deadline.
+    pub async fn join(&mut self, config: Config) {
+        let name = config.identity().name.clone();
         let config = config.with_deadline(Some(OPERATION_PATIENCE));
         let client = Client::connect(config).await;
-        let client = client.unwrap_or_else(|error| panic!("client {number}: {error}"));
+        let client = client.unwrap_or_else(|error| panic!("{name}: {error}"));
         self.spaces.push(client.space(SPACE).expect("a good name"));
         self.clients.push(client);
     }
 
     /// Lets all of them work this many rounds, of a few operations each.
     pub fn start(&mut self, rounds: usize) {
-        for (index, space) in self.spaces.iter().enumerate() {
+        for (index, space) in (self.first..).zip(&self.spaces) {
             let worker = Worker {
                 who: name(index),
                 space: space.clone(),
                 diary: self.diary.clone(),
                 rng: Rng::new(index as u64),
             };
-            let at_work = self.at_work.clone();
+            let (at_work, rest) = (self.at_work.clone(), self.rest);
             at_work.fetch_add(1, Ordering::Relaxed);
             self.work.spawn(async move {
-                worker.work(rounds).await;
+                worker.work(rounds, rest).await;
                 at_work.fetch_sub(1, Ordering::Relaxed);
             });
         }
@@ -110,7 +132,7 @@ impl Workers {
 
     /// Waits until the worker of this place has ended so many operations since this call.
     pub async fn operations_of(&self, index: usize, count: usize) {
-        let who = name(index);
+        let who = name(self.first + index);
         let wanted = self.diary.ended_by(&who) + count;
         let what = format!("{count} more operations of {who}");
         self.wait(&what, || self.diary.ended_by(&who) >= wanted)
@@ -131,6 +153,19 @@ impl Workers {
 
     /// Waits until all are done, then takes all that is left, and judges.
     pub async fn finish(mut self) {
+        self.end_work().await;
+        self.take_the_rest().await;
+        self.close().await;
+        self.diary.judge();
+    }
+
+    /// Waits until all are done, and leaves; others go on.
+    pub async fn leave(mut self) {
+        self.end_work().await;
+        self.close().await;
+    }
+
+    async fn end_work(&mut self) {
         let all = async {
             while let Some(ended) = self.work.join_next().await {
                 if let Err(failed) = ended {
@@ -139,6 +174,9 @@ impl Workers {
             }
         };
         timeout(WORK_PATIENCE, all).await.expect("the work ends");
+    }
+
+    async fn take_the_rest(&self) {
         let mut last = Worker {
             who: "last".into(),
             space: self.spaces[0].clone(),
@@ -148,10 +186,12 @@ impl Workers {
         for key in KEYS.into_iter().chain([HANDED, TOKEN]) {
             while last.take_one(of_key(key)).await {}
         }
+    }
+
+    async fn close(&self) {
         for client in &self.clients {
             client.close().await;
         }
-        self.diary.judge();
     }
 }
 
@@ -164,13 +204,14 @@ struct Worker {
 }
 
 impl Worker {
-    async fn work(mut self, rounds: usize) {
+    async fn work(mut self, rounds: usize, rest: Duration) {
         if self.who == name(0) {
             self.out(TOKEN).await;
         }
         for _ in 0..rounds {
             let key = self.key();
             self.out(key).await;
+            sleep(rest).await;
             match self.rng.below(8) {
                 0 => self.read(key).await,
                 1 => self.take().await,

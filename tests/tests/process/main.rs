@@ -1,10 +1,11 @@
-//! Clusters of real processes that talk QUIC on loopback, with faults: correct clients work through
-//! them, and what they were told is judged.
+//! Clusters of real processes that talk QUIC on loopback, or in network namespaces, with faults:
+//! correct clients work through them, and what they were told is judged.
 
 mod clients;
 mod crash;
 mod hostile;
 mod logged;
+mod namespaces;
 mod network;
 mod villains;
 
