@@ -5,7 +5,7 @@
 //! An id is written once and taken once, and every operation is one step somewhere between its
 //! start and its end. So of each entry a history proves, by single answers, *moments*: not before
 //! this one was it written, after that one it was, after a third it is gone, before a fourth it is
-//! not. [`evidence`] collects them; each rule below is two of them that exclude each other.
+//! not. `evidence` collects them; each rule below is two of them that exclude each other.
 //!
 //! | rule | says |
 //! |---|---|
