@@ -7,5 +7,6 @@ pub mod adversary;
 pub mod check;
 pub mod fuzz;
 pub mod hostile;
+pub mod model;
 pub mod process;
 pub mod sim;

@@ -1,0 +1,103 @@
+//! Checks every state of one chain of instances within bounds: `cargo run --release -p bts-tests
+//! --bin model` does n = 4, f = 1, two Takes, ballots 0..2, epochs 0..1; `--broken all` shows for
+//! each broken rule that the check sees it. The last lines say what was found.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bts_tests::model::{self, Bounds, Twist, Verdict};
+use clap::Parser;
+
+/// Explores every reachable state of one chain of instances.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Replicas.
+    #[arg(long, default_value_t = 4)]
+    replicas: usize,
+    /// Faulty ones.
+    #[arg(long, default_value_t = 1)]
+    faults: usize,
+    /// Takes per epoch.
+    #[arg(long, default_value_t = 2)]
+    takes: u8,
+    /// The highest ballot.
+    #[arg(long, default_value_t = 2)]
+    ballots: u8,
+    /// How many epochs.
+    #[arg(long, default_value_t = 2)]
+    epochs: u8,
+    /// Contents signed for the one id.
+    #[arg(long, default_value_t = 1)]
+    contents: u8,
+    /// Ask transcriptions instead of bts-core.
+    #[arg(long)]
+    transcribed: bool,
+    /// Break this rule, or `all` in turn.
+    #[arg(long)]
+    broken: Option<String>,
+    /// Do not look at the ballot above the highest.
+    #[arg(long)]
+    no_look: bool,
+    /// Leave nothing out of states.
+    #[arg(long)]
+    unreduced: bool,
+    /// Give up after so many states.
+    #[arg(long, default_value_t = 200_000_000)]
+    states: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let twists = match arguments.broken.as_deref() {
+        None => vec![None],
+        Some("all") => Twist::all().map(Some).collect(),
+        Some(name) => match Twist::named(name) {
+            Some(twist) => vec![Some(twist)],
+            None => {
+                let names: Vec<_> = Twist::all().map(|twist| twist.to_string()).collect();
+                eprintln!("model: no rule {name}; there are: all {}", names.join(" "));
+                return ExitCode::from(2);
+            }
+        },
+    };
+    let mut is_as_wanted = true;
+    for twist in twists {
+        let bounds = Bounds {
+            replicas: arguments.replicas,
+            faults: arguments.faults,
+            takes: arguments.takes,
+            ballots: arguments.ballots,
+            epochs: arguments.epochs,
+            contents: arguments.contents,
+            transcribed: arguments.transcribed,
+            look: !arguments.no_look,
+            reduced: !arguments.unreduced,
+            states_max: arguments.states,
+            twist,
+        };
+        let began = Instant::now();
+        let verdict = model::run(&bounds);
+        print(&verdict);
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{bounds}: {verdict} ({seconds:.1} s)");
+        is_as_wanted &= match twist {
+            None => verdict.violation.is_none(),
+            Some(_) => verdict.violation.is_some(),
+        };
+    }
+    match is_as_wanted {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn print(verdict: &Verdict) {
+    if let Some((violation, trace)) = &verdict.violation {
+        for (number, line) in (1..).zip(trace) {
+            println!("{number:3}. {line}");
+        }
+        println!("  => {violation}");
+    } else {
+        println!("{:?}", verdict.met);
+    }
+}

@@ -1,0 +1,119 @@
+//! The model check with small bounds, whose state counts are known; the long one is
+//! `cargo run --release -p bts-tests --bin model` (docs/verification.md).
+
+use bts_tests::model::{self, Bounds, Twist, Verdict, Violation};
+
+fn small() -> Bounds {
+    Bounds {
+        ballots: 1,
+        ..Bounds::default()
+    }
+}
+
+fn holds(bounds: &Bounds) -> Verdict {
+    let verdict = model::run(bounds);
+    assert!(verdict.holds(), "{bounds}: {:#?}", verdict.violation);
+    let met = &verdict.met;
+    assert!(met.fast > 0 && met.slow > 0 && met.released > 0 && met.readable > 0);
+    assert_eq!(met.second_epoch > 0, bounds.epochs > 1, "{bounds}");
+    verdict
+}
+
+fn count(bounds: Bounds) -> (usize, u64, usize) {
+    let verdict = holds(&bounds);
+    (verdict.states, verdict.transitions, verdict.depth)
+}
+
+#[test]
+fn model_holds_over_two_epochs() {
+    assert_eq!(count(small()), (4_547, 14_659, 18));
+}
+
+#[test]
+fn model_holds_up_to_ballot_2() {
+    let bounds = Bounds {
+        ballots: 2,
+        epochs: 1,
+        ..Bounds::default()
+    };
+    assert_eq!(count(bounds), (42_932, 158_600, 17));
+}
+
+/// Two contents of one id: nobody reads the one after the other was taken.
+#[test]
+fn model_a2_contents_of_one_id_share_an_instance() {
+    let bounds = Bounds {
+        contents: 2,
+        ..small()
+    };
+    assert_eq!(count(bounds), (4_547, 14_659, 18));
+}
+
+#[test]
+fn model_holds_with_seven_replicas_two_of_them_faulty() {
+    let bounds = Bounds {
+        replicas: 7,
+        faults: 2,
+        epochs: 1,
+        ..small()
+    };
+    holds(&bounds);
+}
+
+/// Transcriptions of acceptor, choice and reader lead to the same states as the code itself.
+#[test]
+fn model_is_the_same_with_the_rules_as_written() {
+    let transcribed = Bounds {
+        transcribed: true,
+        ..small()
+    };
+    assert_eq!(count(transcribed), count(small()));
+}
+
+/// What is left out of states does not matter.
+#[test]
+fn model_is_the_same_with_nothing_left_out() {
+    let unreduced = Bounds {
+        reduced: false,
+        epochs: 1,
+        ..small()
+    };
+    holds(&unreduced);
+}
+
+/// The check sees: with each of these rules broken, something is wrong somewhere.
+#[test]
+fn model_sees_every_broken_rule() {
+    for twist in Twist::all() {
+        let bounds = Bounds {
+            ballots: 2,
+            epochs: 1,
+            twist: Some(twist),
+            ..Bounds::default()
+        };
+        let verdict = model::run(&bounds);
+        let (_, trace) = verdict.violation.expect("a violation");
+        assert!(!trace.is_empty(), "{twist}");
+    }
+}
+
+/// Broken thresholds end in two decisions, not only where they might.
+#[test]
+fn model_wrong_thresholds_end_in_disagreement() {
+    for twist in [Twist::MoreForced, Twist::FewerPromises, Twist::FewerForced] {
+        let bounds = Bounds {
+            epochs: 1,
+            look: false,
+            twist: Some(twist),
+            ..small()
+        };
+        let violation = model::run(&bounds)
+            .violation
+            .map(|(violation, _)| violation);
+        assert_eq!(
+            violation,
+            Some(Violation::Disagreement { epoch: 0 }),
+            "{twist}"
+        );
+    }
+}
