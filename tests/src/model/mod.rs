@@ -10,7 +10,7 @@
 //!
 //! The code of bts-core is asked once per distinct local question (a few thousand in all) and its
 //! answers are kept; a state is a sorted row of numbers. What cannot matter any more, because too
-//! few votes can still come, is left out of it; [`world`] says when.
+//! few votes can still come, is left out of it; `world.rs` says when.
 
 mod acceptor;
 mod choice;
