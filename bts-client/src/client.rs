@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bts_core::client::{self as machine, Handle, Op, Options, Outcome};
 use bts_core::crypto::sign::PROTOCOL_VERSION;
+use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{BadSpaceName, PublicKey, ReplicaId, Session, SpaceName};
 use bts_core::limits::CANDIDATES_MAX;
 use bts_core::message::{Hello, HelloRole, Report};
@@ -120,6 +121,7 @@ impl Client {
             session,
             candidates: CANDIDATES,
             resend: RESEND,
+            roots: VerifiedRoots::default(),
         });
         let board = Arc::new(Board::new(size.replicas()));
         let (events, received) = mpsc::channel(EVENTS_MAX);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bts_certs::{LinkError, Listener};
+use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::Incarnation;
 use bts_core::replica::Options;
 use tokio::sync::watch;
@@ -102,6 +103,7 @@ fn options(settings: &Settings, incarnation: Incarnation) -> Options {
         window: settings.window,
         reservation: settings.reservation,
         limits: settings.limits.clone(),
+        roots: VerifiedRoots::default(),
     }
 }
 

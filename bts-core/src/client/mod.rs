@@ -34,6 +34,7 @@ use ed25519_dalek::SigningKey;
 
 use crate::configuration::Configuration;
 use crate::content::{Access, Put};
+use crate::crypto::verified::VerifiedRoots;
 use crate::ids::{EntryId, ReplicaId, Session, SpaceName};
 use crate::message::{ClientRequest, Found, Refused, Reply, Report};
 use crate::template::Template;
@@ -190,6 +191,8 @@ pub struct Options {
     pub candidates: u8,
     /// How often an unanswered request is repeated, at first; each repetition waits twice as long.
     pub resend: Span,
+    /// Signatures already checked; other machines of the process may share them.
+    pub roots: VerifiedRoots,
 }
 
 /// The client.

@@ -48,7 +48,7 @@ impl Shared {
         Self {
             me,
             signer,
-            verifier: Verifier::new(Arc::clone(&options.configuration)),
+            verifier: Verifier::sharing(Arc::clone(&options.configuration), options.roots.clone()),
             options,
             requests: Requests::default(),
             takes: TakeNumbers::default(),

@@ -2,11 +2,11 @@
 //! ask whether somebody checked it. "Valid signature" is one predicate everywhere: `verify_strict`
 //! on the root of the batch (A12).
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
@@ -145,15 +145,22 @@ impl VerifiedVote {
 #[derive(Debug)]
 pub struct Verifier {
     configuration: Arc<Configuration>,
-    roots: RefCell<RootCache>,
+    roots: VerifiedRoots,
+    checks: Cell<u64>,
 }
 
 impl Verifier {
     /// A verifier for this configuration.
     pub fn new(configuration: Arc<Configuration>) -> Self {
+        Self::sharing(configuration, VerifiedRoots::default())
+    }
+
+    /// A verifier that remembers together with others of its process.
+    pub fn sharing(configuration: Arc<Configuration>, roots: VerifiedRoots) -> Self {
         Self {
             configuration,
-            roots: RefCell::default(),
+            roots,
+            checks: Cell::new(0),
         }
     }
 
@@ -164,7 +171,7 @@ impl Verifier {
 
     /// How many Ed25519 checks were made, cached ones not counted.
     pub fn checks(&self) -> u64 {
-        self.roots.borrow().checks
+        self.checks.get()
     }
 
     /// A signed entry: signature, form, and that its signer is the writer in its id.
@@ -298,12 +305,11 @@ impl Verifier {
             .signing_context()
             .leaf(kind, signer, payload);
         let root = batch::root(leaf, &seal.path).ok_or(Forgery::PathTooLong)?;
-        let mut roots = self.roots.borrow_mut();
-        let known = (*signer, root, seal.signature);
-        if !roots.known.contains(&known) {
-            roots.checks += 1;
+        let signed = (*signer, root, seal.signature);
+        if !self.roots.contains(&signed) {
+            self.checks.set(self.checks.get() + 1);
             strict(signer, &root, &seal.signature)?;
-            roots.remember(known);
+            self.roots.remember(signed);
         }
         Ok(leaf)
     }
@@ -329,24 +335,38 @@ fn decode_canonical(payload: &[u8]) -> Result<Statement, Forgery> {
 /// would be taken here and refused elsewhere, and the innocent who relays it blamed (A12).
 type SignedRoot = (PublicKey, Digest, [u8; 64]);
 
-/// Verified roots, the oldest forgotten first.
+/// Roots that were verified, the oldest forgotten first. Clones share what they remember: all
+/// machines and threads of one process may, as the predicate is the same for everybody.
+#[derive(Clone, Debug, Default)]
+pub struct VerifiedRoots(Arc<Mutex<RootCache>>);
+
 #[derive(Debug, Default)]
 struct RootCache {
     known: BTreeSet<SignedRoot>,
     order: VecDeque<SignedRoot>,
-    checks: u64,
 }
 
-impl RootCache {
-    fn remember(&mut self, root: SignedRoot) {
-        if !self.known.insert(root) {
+impl VerifiedRoots {
+    fn contains(&self, root: &SignedRoot) -> bool {
+        self.cache().known.contains(root)
+    }
+
+    /// Only [`Verifier::check`] calls this, after the predicate held.
+    fn remember(&self, root: SignedRoot) {
+        let mut cache = self.cache();
+        if !cache.known.insert(root) {
             return;
         }
-        self.order.push_back(root);
-        if self.order.len() > VERIFIED_ROOTS_MAX
-            && let Some(oldest) = self.order.pop_front()
+        cache.order.push_back(root);
+        if cache.order.len() > VERIFIED_ROOTS_MAX
+            && let Some(oldest) = cache.order.pop_front()
         {
-            self.known.remove(&oldest);
+            cache.known.remove(&oldest);
         }
+    }
+
+    /// Whoever panicked while holding it left a set of verified roots all the same.
+    fn cache(&self) -> MutexGuard<'_, RootCache> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

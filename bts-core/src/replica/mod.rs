@@ -32,7 +32,7 @@ use ed25519_dalek::SigningKey;
 
 use crate::configuration::Configuration;
 use crate::crypto::sign::Signer;
-use crate::crypto::verified::Verifier;
+use crate::crypto::verified::{VerifiedRoots, Verifier};
 use crate::ids::{ClientRef, EntryId, Incarnation, Lsn, PublicKey, ReplicaId};
 use crate::limits;
 use crate::message::{ClientBody, ClientRequest, PeerMessage, ReplyBody};
@@ -90,6 +90,8 @@ pub struct Options {
     pub reservation: Span,
     /// Limits that deployments may lower.
     pub limits: Limits,
+    /// Signatures already checked; other machines of the process may share them.
+    pub roots: VerifiedRoots,
 }
 
 /// Limits that a configuration file may set; the defaults are those of [`crate::limits`].
@@ -159,7 +161,7 @@ impl Replica {
         Self {
             size,
             signer,
-            verifier: Verifier::new(configuration),
+            verifier: Verifier::sharing(configuration, options.roots.clone()),
             now: Time::ZERO,
             store: Store::default(),
             gate: Gate::default(),

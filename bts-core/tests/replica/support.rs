@@ -10,7 +10,7 @@ use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{Content, Decision};
 use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
-use bts_core::crypto::verified::Verifier;
+use bts_core::crypto::verified::{VerifiedRoots, Verifier};
 use bts_core::ids::{
     ClientRef, ClusterId, ContentHash, EntryId, Incarnation, Lsn, OpId, PublicKey, ReplicaId,
     RequestId, Session, TakeNumber,
@@ -107,6 +107,7 @@ impl World {
             window: WINDOW,
             reservation: RESERVATION,
             limits: plan.limits.clone(),
+            roots: VerifiedRoots::default(),
         };
         let replicas =
             (0..plan.n).map(|i| plan.real.contains(&i).then(|| Replica::new(options(i))));

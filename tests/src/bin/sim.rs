@@ -3,11 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
-use bts_tests::sim::batch::{self, Batch};
+use bts_tests::sim::batch;
 use clap::Parser;
 
 /// Simulates clusters under attack, one run per seed.
@@ -28,6 +30,9 @@ struct Arguments {
     /// Write what correct clients saw to this file, one operation a line.
     #[arg(long)]
     history: Option<PathBuf>,
+    /// Threads; by default one for each core.
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Print what was met.
     #[arg(long)]
     coverage: bool,
@@ -36,22 +41,20 @@ struct Arguments {
 fn main() -> io::Result<ExitCode> {
     let arguments = Arguments::parse();
     let began = Instant::now();
-    let mut batch = Batch::default();
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let jobs = arguments.jobs.unwrap_or(cores);
     let mut history = arguments.history.as_ref().map(File::create).transpose()?;
-    for seed in arguments.from..arguments.from + arguments.seeds {
+    let seeds = arguments.from..arguments.from + arguments.seeds;
+    for seed in seeds.clone() {
         if arguments.trace {
             println!("{}", batch::explain(seed, true));
         }
         if let Some(file) = &mut history {
             file.write_all(batch::history(seed).as_bytes())?;
         }
-        if batch.add(seed) {
-            println!("{}", batch::explain(seed, false));
-            if arguments.first {
-                break;
-            }
-        }
     }
+    let explain = |seed| println!("{}", batch::explain(seed, false));
+    let batch = batch::run(seeds, jobs, arguments.first, explain);
     if arguments.coverage {
         print!("{}", batch.coverage);
     }

@@ -1,7 +1,11 @@
 //! Many runs, and the explanation of one that failed.
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
 use super::coverage::Coverage;
 use super::run::Run;
@@ -53,6 +57,17 @@ impl Batch {
         }
     }
 
+    /// Adds what others ran.
+    pub fn merge(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.violations += other.violations;
+        self.undecided += other.undecided;
+        self.coverage.add(&other.coverage);
+        self.steps += other.steps;
+        self.virtual_us += other.virtual_us;
+        self.operations += other.operations;
+    }
+
     /// What the runs cost, in words.
     pub fn costs(&self) -> String {
         let per_run = |total: u64| total / self.runs.max(1);
@@ -92,15 +107,59 @@ pub fn history(seed: u64) -> String {
     lines::write(&format!("seed {seed}"), &history)
 }
 
-/// A panic of a machine is a failure of the run, not of the batch: its text.
+thread_local! {
+    /// What the last panic of this thread said, while somebody wants to know.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// A panic of a machine is a failure of the run, not of the batch: its text. Other threads may run
+/// other seeds meanwhile.
 fn quietly<T>(act: impl FnOnce() -> T) -> Result<T, String> {
-    let text = Arc::new(Mutex::new(String::new()));
-    let told = Arc::clone(&text);
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        *told.lock().expect("nobody panics while holding it") = info.to_string();
-    }));
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let wanted = PANIC.with_borrow_mut(|text| {
+                let is_wanted = text.is_some();
+                *text = is_wanted.then(|| info.to_string());
+                is_wanted
+            });
+            if !wanted {
+                usual(info);
+            }
+        }));
+    });
+    PANIC.set(Some(String::new()));
     let result = panic::catch_unwind(AssertUnwindSafe(act));
-    panic::set_hook(hook);
-    result.map_err(|_| text.lock().expect("nobody panics while holding it").clone())
+    let text = PANIC.take();
+    result.map_err(|_| text.unwrap_or_default())
+}
+
+/// Runs these seeds on so many threads. Each failure is told as soon as it is found; with `first`
+/// no seed is begun after it.
+pub fn run(seeds: Range<u64>, jobs: usize, first: bool, tell: impl Fn(u64) + Sync) -> Batch {
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let work = || {
+        let mut batch = Batch::default();
+        while !(first && failed.load(Ordering::Relaxed)) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            if batch.add(seed) {
+                failed.store(true, Ordering::Relaxed);
+                tell(seed);
+            }
+        }
+        batch
+    };
+    let mut all = Batch::default();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            all.merge(&worker.join().expect("a panic of a run is caught"));
+        }
+    });
+    all
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bts_core::configuration::{Configuration, Policy};
+use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{ClientRef, ClusterId, Incarnation, PublicKey, ReplicaId, Session};
 use bts_core::limits;
 use bts_core::time::Span;
@@ -37,6 +38,8 @@ pub struct Setup {
     pub reservation: Span,
     /// When a client first repeats an unanswered request.
     pub resend: Span,
+    /// Signatures that some machine of the world checked already.
+    pub roots: VerifiedRoots,
     /// Candidates in one read.
     pub candidates: u8,
 }
@@ -56,6 +59,7 @@ impl Setup {
             window: Span::from_millis(50),
             reservation: Span::from_millis(100),
             resend: Span::from_millis(50),
+            roots: VerifiedRoots::default(),
             candidates: 4,
         }
     }
@@ -97,6 +101,7 @@ impl Setup {
                 waiters_per_session: limits::WAITERS_PER_SESSION_MAX,
                 live_contents_per_writer: limits::LIVE_CONTENTS_PER_WRITER_MAX,
             },
+            roots: self.roots.clone(),
         }
     }
 
@@ -113,6 +118,7 @@ impl Setup {
             session,
             candidates: self.candidates,
             resend: self.resend,
+            roots: self.roots.clone(),
         }
     }
 }

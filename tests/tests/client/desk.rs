@@ -8,6 +8,7 @@ use bts_core::configuration::{Configuration, Policy};
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
 use bts_core::content::{Content, Decision, EntryPayload, Put, TakePayload, put_hash};
 use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
+use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{
     Ballot, ClusterId, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, RequestId, Seq,
     Session, SpaceName, TakeNumber, WatchId,
@@ -76,6 +77,7 @@ impl Desk {
             session: Session(7),
             candidates: 4,
             resend: Span::from_millis(500),
+            roots: VerifiedRoots::default(),
         });
         let mut desk = Self {
             client,
