@@ -100,6 +100,7 @@ fn options(settings: &Settings, incarnation: Incarnation) -> Options {
         configuration: settings.cluster.configuration().clone(),
         key: settings.identity.signing_key().clone(),
         incarnation,
+        run: rand::random(),
         window: settings.window,
         reservation: settings.reservation,
         limits: settings.limits.clone(),

@@ -19,6 +19,7 @@ pub mod outputs;
 mod ranges;
 pub mod record;
 mod recover;
+mod replay;
 mod report;
 mod sessions;
 mod stash;
@@ -41,6 +42,7 @@ use crate::time::{Span, Time};
 
 pub use outputs::{Event, Outgoing, Outputs, Principal};
 pub use record::Record;
+pub use replay::{BadRecord, Unreplayable};
 
 use contest::{Account, Contest};
 use on_applied::Streams;
@@ -84,6 +86,9 @@ pub struct Options {
     pub key: SigningKey,
     /// Random identity of its store.
     pub incarnation: Incarnation,
+    /// Random, another one for each start: what clients were told of watches of an earlier run says
+    /// nothing about this one (B4).
+    pub run: u64,
     /// Δ: the first window of a recovery. About ten times a round trip.
     pub window: Span,
     /// How long an entry stays reserved for the client that it was named to.
@@ -165,7 +170,7 @@ impl Replica {
             now: Time::ZERO,
             store: Store::default(),
             gate: Gate::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(options.run),
             contests: BTreeMap::new(),
             opened: BTreeMap::new(),
             hints: BTreeMap::new(),

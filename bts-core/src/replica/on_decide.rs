@@ -8,7 +8,7 @@ use super::record::Change;
 use super::stash::Stashed;
 use super::{Outgoing, Outputs, Principal, Replica};
 use crate::consensus::certificate::Certificate;
-use crate::content::{DecidedTake, Decision, Outcome};
+use crate::content::{DecidedTake, Decision, HeldContent, Outcome};
 use crate::crypto::verified::ValidCertificate;
 use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId, TakeNumber};
 use crate::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, Removal, Reply, ReplyBody};
@@ -171,23 +171,14 @@ impl Replica {
             return Applied::Done;
         }
         let origin = id.origin().map(|(origin, _)| origin);
-        if let Some(origin) = origin
-            .as_ref()
-            .filter(|origin| !self.store.is_removed(origin))
-        {
-            return Applied::Lacks(origin.clone());
+        if let Some(origin) = origin.filter(|origin| !self.store.is_removed(origin)) {
+            return Applied::Lacks(origin);
         }
-        let held = self
-            .store
-            .slot(id)
-            .map_or_else(Vec::new, |slot| slot.contents.clone());
+        let held = self.contents_of(id);
         self.log(Change::Decided(Arc::clone(decided)), out);
         self.count("decided");
-        self.stream(decided, held);
+        self.applied(decided, held);
         self.timers.arm(Timer::Tell, self.now + TELL_AFTER);
-        if let Some(origin) = origin {
-            self.known_stable(&origin);
-        }
         self.hints.remove(id);
         self.sessions.unreserve(id);
         self.tell_concerned(by, id, || ReplyBody::Removed {
@@ -203,6 +194,20 @@ impl Replica {
         Applied::Done
     }
 
+    /// A decision was applied, now or before a restart, and removed these contents.
+    pub(super) fn applied(&mut self, decided: &Arc<DecidedTake>, held: Vec<HeldContent>) {
+        self.stream(decided, held);
+        if let Some((origin, _)) = decided.id().origin() {
+            self.known_stable(&origin);
+        }
+    }
+
+    /// What is held of an entry.
+    pub(super) fn contents_of(&self, id: &EntryId) -> Vec<HeldContent> {
+        let slot = self.store.slot(id);
+        slot.map_or_else(Vec::new, |slot| slot.contents.clone())
+    }
+
     /// the entry stays, the next epoch begins, and whoever waits for it is told.
     pub(super) fn apply_release(&mut self, certificate: ValidCertificate, out: &mut Outputs) {
         let statement = certificate.statement().clone();
@@ -216,10 +221,7 @@ impl Replica {
                 certificate: certificate.certificate().clone(),
             }
         });
-        let contents = self
-            .store
-            .slot(id)
-            .map_or_else(Vec::new, |slot| slot.contents.clone());
+        let contents = self.contents_of(id);
         contents.iter().for_each(|content| self.wake(content, out));
         self.stash.wake(id);
     }

@@ -99,6 +99,16 @@ impl Gate {
         self.last
     }
 
+    /// A record of an earlier run, which is durable. False if its number does not rise.
+    pub(super) fn replay(&mut self, lsn: Lsn) -> bool {
+        let rises = lsn > self.last;
+        if rises {
+            self.last = lsn;
+            self.synced = lsn;
+        }
+        rises
+    }
+
     /// Holds a message until everything logged so far is durable.
     pub(super) fn promise(&mut self, message: Outgoing) {
         self.held

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::consensus::certificate::{Certificate, Value};
 use crate::consensus::promise::SignedPromise;
-use crate::content::{DecidedTake, Decision, HeldContent, Source, TakePayload};
+use crate::content::{DecidedTake, Decision, HeldContent, Outcome, Source, TakePayload};
 use crate::crypto::sign::SignedBytes;
-use crate::crypto::verified::{ValidCertificate, Verified};
+use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
 use crate::ids::{Ballot, EntryId, Epoch};
+use crate::misbehavior::Forgery;
 
 /// One step of a replica's durable state, as written. Append-only, like the messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,32 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// The change that was written, as `own` sees it: the verifier for the own log.
+    pub(super) fn from_record(own: &Verifier, record: Record) -> Result<Self, Forgery> {
+        let takes = |takes: Vec<SignedBytes>| takes.into_iter().map(|take| own.take(take));
+        Ok(match record {
+            Record::Entry(signed) => Self::Entry(HeldContent::from_entry(own.entry(signed)?)),
+            Record::FirstVote(take) => Self::FirstVote(own.take(take)?),
+            Record::Entered(promise, named) => {
+                let named = takes(named).collect::<Result<_, _>>()?;
+                Self::Entered(own.signed_promise(promise)?, named)
+            }
+            Record::Prepared(id, epoch, ballot, value) => Self::Prepared(id, epoch, ballot, value),
+            Record::Locked(lock, take) => Self::Locked(own.certificate(lock)?, own.take(take)?),
+            Record::Decided(decision) => match own.decision(decision)? {
+                Outcome::Taken(decided) => Self::Decided(decided),
+                Outcome::Released(_) => return Err(Forgery::TakeMissing),
+            },
+            Record::Released(certificate) => {
+                let valid = own.decision_certificate(certificate)?;
+                match valid.statement().value {
+                    Value::Release => Self::Released(valid),
+                    Value::Take(_) | Value::Expire => return Err(Forgery::WrongInstance),
+                }
+            }
+        })
+    }
+
     /// The change as it is written.
     pub(super) fn to_record(&self) -> Record {
         match self {

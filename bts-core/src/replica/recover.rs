@@ -54,7 +54,12 @@ impl Replica {
         true
     }
 
-    fn open_contest(&mut self, id: &EntryId, epoch: Epoch, account: Option<Account>) -> bool {
+    pub(super) fn open_contest(
+        &mut self,
+        id: &EntryId,
+        epoch: Epoch,
+        account: Option<Account>,
+    ) -> bool {
         if self.contests.contains_key(id) {
             return true;
         }
@@ -354,13 +359,13 @@ impl Replica {
         first.into_iter().chain(other).cloned().collect()
     }
 
-    fn arm_contest(&mut self, id: &EntryId) {
+    pub(super) fn arm_contest(&mut self, id: &EntryId) {
         if let Some(due) = self.contests.get(id).and_then(Contest::due) {
             self.timers.arm(Timer::Contest(id.clone()), due);
         }
     }
 
-    fn window_of(&self, ballot: Ballot) -> Span {
+    pub(super) fn window_of(&self, ballot: Ballot) -> Span {
         self.options.window.doubled(ballot.0)
     }
 

@@ -63,6 +63,14 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
+    /// No session; the first watch gets the number after this.
+    pub(super) fn new(next_watch: u64) -> Self {
+        Self {
+            next_watch,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn connect(&mut self, client: ClientRef) {
         self.disconnect(client);
         self.sessions.insert(client, SessionState::default());
@@ -141,7 +149,7 @@ impl Sessions {
     /// Begins a watch; the oldest of the session makes room.
     pub(super) fn watch(&mut self, watch: Watch) -> Option<WatchId> {
         let state = self.sessions.get_mut(&watch.client)?;
-        self.next_watch += 1;
+        self.next_watch = self.next_watch.wrapping_add(1);
         let id = WatchId(self.next_watch);
         state.watches.insert(id);
         let oldest =

@@ -115,6 +115,50 @@ impl Store {
         }
     }
 
+    /// Whether a change that a log claims fits what the log said before; for replay, where it is the
+    /// log and not this program that may be wrong.
+    pub(super) fn admits(&self, change: &Change) -> Result<(), &'static str> {
+        let (id, epoch) = match change {
+            Change::Entry(content) => (&content.id, None),
+            Change::FirstVote(take) => (&take.id, Some(take.epoch)),
+            Change::Entered(promise, _) => (&promise.promise.id, Some(promise.promise.epoch)),
+            Change::Prepared(id, epoch, _, _) => (id, Some(*epoch)),
+            Change::Locked(lock, _) => (&lock.statement().id, Some(lock.statement().epoch)),
+            Change::Decided(decided) => (decided.id(), None),
+            Change::Released(released) => (&released.statement().id, None),
+        };
+        if self.is_removed(id) {
+            return Err("its entry was removed before");
+        }
+        let current = self.epoch(id);
+        if epoch.is_some_and(|epoch| epoch != current) {
+            return Err("it is of another epoch");
+        }
+        let untouched = Instance::default();
+        let bound = self.bound(id);
+        let acceptor = bound.map_or(&untouched, |bound| &bound.instance);
+        let fits = match change {
+            Change::Entry(_) | Change::Decided(_) => true,
+            Change::FirstVote(take) => acceptor.may_first_vote(take.op()).is_ok(),
+            Change::Entered(promise, _) => promise.promise.ballot > acceptor.promised(),
+            Change::Prepared(_, _, ballot, value) => {
+                acceptor.promised() == *ballot && acceptor.may_prepare(*ballot, *value).is_ok()
+            }
+            Change::Locked(lock, _) => acceptor.promised() == lock.statement().ballot,
+            Change::Released(released) => released.statement().epoch >= current,
+        };
+        match fits {
+            true => Ok(()),
+            false => Err("the replica had bound itself otherwise"),
+        }
+    }
+
+    /// Entries in whose current epoch the replica bound itself to something.
+    pub(super) fn bound_ids(&self) -> impl Iterator<Item = &EntryId> {
+        let contested = self.slots.iter().filter(|(_, slot)| slot.is_contested());
+        contested.map(|(id, _)| id)
+    }
+
     /// The slot of an entry, if anything is known of it.
     pub(super) fn slot(&self, id: &EntryId) -> Option<&Slot> {
         self.slots.get(id)

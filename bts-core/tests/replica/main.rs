@@ -9,5 +9,6 @@ mod promises;
 mod proposals;
 mod reads;
 mod recover;
+mod restart;
 mod support;
 mod votes;

@@ -16,7 +16,7 @@ use bts_core::ids::{
     RequestId, Session, TakeNumber,
 };
 use bts_core::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, ReplyBody, Status};
-use bts_core::replica::{Event, Input, Limits, Options, Outgoing, Outputs, Replica};
+use bts_core::replica::{Event, Input, Limits, Options, Outgoing, Outputs, Record, Replica};
 use bts_core::time::{Span, Time};
 use bts_core::tuple::Tuple;
 
@@ -41,6 +41,9 @@ pub(crate) struct World {
     pub(crate) events: Vec<(u16, Event)>,
     /// Records logged, by replica.
     pub(crate) logged: Vec<u64>,
+    /// The records, and how many of them are synced.
+    disks: Vec<(Vec<(Lsn, Record)>, usize)>,
+    options: Vec<Options>,
     /// Replicas whose disk is slow: nothing of theirs is synced until told.
     pub(crate) slow: BTreeSet<u16>,
     /// One-way links that lose everything.
@@ -104,15 +107,19 @@ impl World {
             configuration: Arc::clone(&configuration),
             key: keys[usize::from(i)].clone(),
             incarnation: Incarnation(u64::from(i)),
+            run: 0,
             window: WINDOW,
             reservation: RESERVATION,
             limits: plan.limits.clone(),
             roots: VerifiedRoots::default(),
         };
-        let replicas =
-            (0..plan.n).map(|i| plan.real.contains(&i).then(|| Replica::new(options(i))));
+        let options: Vec<_> = (0..plan.n).map(options).collect();
+        let is_real = |options: &&Options| plan.real.contains(&options.id.0);
+        let start = |options: &Options| Some(options).filter(is_real).cloned().map(Replica::new);
         let mut world = Self {
-            replicas: replicas.collect(),
+            replicas: options.iter().map(start).collect(),
+            disks: vec![(Vec::new(), 0); usize::from(plan.n)],
+            options,
             verifier: Verifier::new(Arc::clone(&configuration)),
             signers: keys.into_iter().map(|k| Signer::new(k, context)).collect(),
             configuration,
@@ -160,10 +167,30 @@ impl World {
         }
     }
 
+    pub(crate) fn options_of(&self, i: u16) -> Options {
+        self.options[usize::from(i)].clone()
+    }
+
+    /// The power of a replica fails: it starts again with what it had synced, connected to nobody.
+    pub(crate) fn restart(&mut self, i: u16) {
+        let options = &mut self.options[usize::from(i)];
+        options.run += 1 << 32;
+        let (records, synced) = &mut self.disks[usize::from(i)];
+        records.truncate(*synced);
+        let mut out = Outputs::default();
+        let replica = Replica::recover(options.clone(), self.now, records.clone(), &mut out);
+        self.replicas[usize::from(i)] = Some(replica.expect("a log of our own"));
+        self.logged[usize::from(i)] = records.last().map_or(0, |(lsn, _)| lsn.0);
+        self.gather(i, out);
+        self.sync(i);
+    }
+
     /// Makes durable what a replica logged.
     pub(crate) fn sync(&mut self, i: u16) {
         let (now, lsn) = (self.now, Lsn(self.logged[usize::from(i)]));
         let mut out = Outputs::default();
+        let disk = &mut self.disks[usize::from(i)];
+        disk.1 = disk.0.len();
         self.replica(i).handle(now, Input::Synced(lsn), &mut out);
         self.gather(i, out);
         if Lsn(self.logged[usize::from(i)]) > lsn && !self.slow.contains(&i) {
@@ -173,6 +200,7 @@ impl World {
 
     fn gather(&mut self, i: u16, out: Outputs) {
         self.logged[usize::from(i)] += out.records.len() as u64;
+        self.disks[usize::from(i)].0.extend(out.records);
         self.events.extend(out.events.into_iter().map(|e| (i, e)));
         for outgoing in out.send {
             match outgoing {

@@ -33,6 +33,20 @@ impl Disk {
         (last, self.start_sync())
     }
 
+    /// The power goes: of what was not synced only the first `kept` records are found again, since
+    /// a log is cut off where it is torn.
+    pub fn lose_unsynced(&mut self, kept: usize) {
+        self.appended
+            .truncate(self.durable.saturating_add(kept).min(self.appended.len()));
+        self.durable = self.appended.len();
+        self.syncing = None;
+    }
+
+    /// How many records are not synced.
+    pub fn unsynced(&self) -> usize {
+        self.appended.len() - self.durable
+    }
+
     /// What a restart would find.
     pub fn durable(&self) -> &[(Lsn, Record)] {
         &self.appended[..self.durable]

@@ -4,12 +4,13 @@
 use std::fmt;
 
 use bts_core::ids::ReplicaId;
+use bts_core::replica::Replica;
 use bts_core::{client, replica};
 
 use super::network::{Delivery, Link};
 use super::node::{Flight, Node};
 use super::schedule::{Event, Notice};
-use super::world::World;
+use super::world::{ReplicaNode, World};
 
 /// What a test does with the messages that its filter picks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +88,84 @@ impl World {
         self.plan(self.now_us() + redial_us, Event::Connect(link));
     }
 
-    /// Ends a replica for good.
+    /// Ends a replica unless it is stopped or has ended; what waits for a stopped one would reach it
+    /// after its restart. True if it ended.
+    pub fn crash_running(&mut self, id: ReplicaId) -> bool {
+        let now_us = self.now_us();
+        let runs = |node: &ReplicaNode| node.alive && node.tempo.postponed(now_us).is_none();
+        let runs = self.replicas.get(&id).is_some_and(runs);
+        if runs {
+            self.crash_replica(id);
+        }
+        runs
+    }
+
+    /// Ends a running replica, and starts it again after a while.
+    pub fn crash_for(&mut self, id: ReplicaId, away_us: u64) {
+        if self.crash_running(id) {
+            self.after(away_us, move |world| world.restart_replica(id));
+        }
+    }
+
+    /// The same at its next write, while that is not synced.
+    pub fn doom(&mut self, id: ReplicaId, away_us: u64) {
+        if let Some(node) = self.replicas.get_mut(&id) {
+            node.doomed = Some(away_us);
+        }
+    }
+
+    /// Ends a replica, as kill -9 or a power cut does.
     pub fn crash_replica(&mut self, id: ReplicaId) {
         self.trace.line(self.now_us(), || format!("{id} crashes"));
         if let Some(node) = self.replicas.get_mut(&id) {
             node.alive = false;
         }
         self.end_links_of(Node::Replica(id));
+    }
+
+    /// Starts a correct replica again that crashed, with what is left of its log. Of the records that
+    /// were not synced some may have reached the disk all the same, in order.
+    pub fn restart_replica(&mut self, id: ReplicaId) {
+        let now_us = self.now_us();
+        let run = self.rng.number();
+        let Some(node) = self.replicas.get_mut(&id).filter(|node| node.honest) else {
+            return;
+        };
+        if node.alive {
+            return;
+        }
+        let unsynced = node.disk.unsynced() as u64;
+        node.disk
+            .lose_unsynced(self.rng.between(0, unsynced) as usize);
+        let records = node.disk.durable().to_vec();
+        let mut options = self.setup.replica_options(&self.configuration, id.0);
+        options.run = run;
+        let now = node.tempo.restart(now_us);
+        self.trace.line(now_us, || {
+            format!("{id} restarts with {} records", records.len())
+        });
+        let mut out = replica::Outputs::default();
+        match Replica::recover(options, now, records, &mut out) {
+            Ok(machine) => {
+                node.machine = Box::new(machine);
+                node.alive = true;
+            }
+            Err(why) => return self.violation(format!("{id} cannot restart: {why}")),
+        }
+        self.observer.coverage.mark("restart");
+        if unsynced > 0 {
+            self.observer
+                .coverage
+                .mark("restart without what was not synced");
+        }
+        self.carry_out(id, out);
+        for other in self.nodes() {
+            let both = [(Node::Replica(id), other), (other, Node::Replica(id))];
+            let dials = |link: &&Link| link.0 != link.1 && matches!(link.1, Node::Replica(_));
+            for link in both.iter().filter(dials) {
+                self.dial(*link, 10_000);
+            }
+        }
     }
 
     /// Ends a client for good, as kill -9 does.

@@ -11,9 +11,11 @@ use bts_core::codec;
 use bts_core::consensus::certificate::{SealedVote, Statement, Value, VoteKind};
 use bts_core::content::{Decision, EntryPayload, TakePayload};
 use bts_core::crypto::sign::{Kind, SignedBytes, SigningContext};
-use bts_core::ids::{Ballot, ClientRef, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId};
+use bts_core::ids::{
+    Ballot, ClientRef, ContentHash, EntryId, Epoch, Lsn, OpId, PublicKey, ReplicaId,
+};
 use bts_core::misbehavior::Evidence;
-use bts_core::replica::{Event, Principal};
+use bts_core::replica::{Event, Principal, Record};
 use bts_core::tuple::Tuple;
 
 use super::coverage::Coverage;
@@ -140,6 +142,18 @@ impl Observer {
             Part::Vote(vote) => self.on_vote(from, vote),
             Part::Decision(_) | Part::Promise(_) | Part::Certificate(_) => {}
         });
+    }
+
+    /// A correct replica logs a decision. It may have it from a faulty one and never pass it on.
+    pub fn on_records(&mut self, moment: Moment, id: ReplicaId, records: &[(Lsn, Record)]) {
+        for (_, record) in records {
+            if let Record::Decided(decision) = record {
+                if let Some(take) = &decision.take {
+                    self.on_take(moment, take);
+                }
+                self.on_decision(Node::Replica(id), decision);
+            }
+        }
     }
 
     /// What a correct replica told people.

@@ -7,7 +7,7 @@ use bts_core::ids::ReplicaId;
 
 use super::node::{Node, replica};
 use super::rng::Rng;
-use super::run::Run;
+use super::run::{RESTART_US, Run};
 use super::swarm::Fate;
 use super::world::World;
 
@@ -43,7 +43,15 @@ impl Run {
         self.world.connect_all(1);
         self.run(10_000, |_| false);
         let faulty: Vec<_> = self.hostile();
+        let restart_per_mille = if self.swarm.rates.restarts > 0 {
+            250
+        } else {
+            0
+        };
         for _ in 0..phases.count {
+            if rng.chance(restart_per_mille) {
+                self.restart_some(&mut rng);
+            }
             let client = rng.index(self.swarm.clients);
             let reached = self.reached(&faulty, &mut rng);
             isolate(&mut self.world, client, &reached, &faulty, phases, &mut rng);
@@ -53,6 +61,23 @@ impl Run {
             let length_us = 1 + rng.below(phases.length_us);
             self.run(length_us, |world| world.outcome(handle).is_some());
         }
+    }
+
+    /// Correct replicas end and start again with what they had synced, one or all of them.
+    fn restart_some(&mut self, rng: &mut Rng) {
+        let mut ids = self.swarm.lasting();
+        if !rng.chance(300) {
+            rng.shuffle(&mut ids);
+            ids.truncate(1);
+        }
+        if rng.chance(500) {
+            return ids
+                .into_iter()
+                .for_each(|id| self.world.doom(id, RESTART_US));
+        }
+        ids.into_iter()
+            .for_each(|id| self.world.crash_for(id, RESTART_US));
+        self.run(RESTART_US + 15_000, |_| false);
     }
 
     fn hostile(&self) -> Vec<ReplicaId> {

@@ -33,6 +33,10 @@ const PATIENCE_US: u64 = 120_000_000;
 /// Events that a run may have. More is a storm.
 const STEPS_MAX: u64 = 1_000_000;
 
+/// How long a restart takes at least, in microseconds: by then everybody knows that the connections
+/// of before have ended.
+pub(super) const RESTART_US: u64 = 25_000;
+
 /// Tuples that may be left over.
 const LEFT_OVER_MAX: usize = 1_000;
 
@@ -395,6 +399,9 @@ fn plan_faults(swarm: &Swarm, rng: &mut Rng, world: &mut World) {
             }
         });
     }
+    for _ in 0..count(swarm.rates.restarts) {
+        plan_restart(swarm, rng, world);
+    }
     for _ in 0..count(swarm.rates.crashes).min(swarm.clients as u64) {
         let client = rng.index(swarm.clients);
         world.after(rng.below(swarm.trouble_us), move |world| {
@@ -403,6 +410,26 @@ fn plan_faults(swarm: &Swarm, rng: &mut Rng, world: &mut World) {
             }
         });
     }
+}
+
+/// One correct replica, or the power of all of them.
+fn plan_restart(swarm: &Swarm, rng: &mut Rng, world: &mut World) {
+    let mut rng = rng.fork();
+    let mut ids = swarm.lasting();
+    if !rng.chance(200) {
+        rng.shuffle(&mut ids);
+        ids.truncate(1);
+    }
+    let at_a_write = rng.chance(500);
+    world.after(rng.below(swarm.trouble_us), move |world| {
+        for id in ids {
+            let away_us = RESTART_US + rng.below(300_000);
+            match at_a_write {
+                true => world.doom(id, away_us),
+                false => world.crash_for(id, away_us),
+            }
+        }
+    });
 }
 
 /// One direction, one pair, or one node from everybody.

@@ -94,6 +94,7 @@ impl Setup {
             configuration: Arc::clone(configuration),
             key: self.replica_key(number),
             incarnation: Incarnation(u64::from(number) + 1),
+            run: 0,
             window: self.window,
             reservation: self.reservation,
             limits: replica::Limits {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use bts_core::configuration::{Allow, Policy, SpacePolicy};
-use bts_core::ids::SpaceName;
+use bts_core::ids::{ReplicaId, SpaceName};
 use bts_core::time::Span;
 
 use super::network::Weather;
@@ -58,6 +58,8 @@ pub struct Rates {
     pub pauses: u64,
     /// Clients that end for good.
     pub crashes: u64,
+    /// Correct replicas, or all of them at once, that end and start again.
+    pub restarts: u64,
 }
 
 /// A run, as drawn.
@@ -117,7 +119,24 @@ impl Swarm {
         if swarm.phases.is_some() {
             swarm.make_phased(&mut rng);
         }
+        // A source of its own, so that seeds mean what they meant before there were restarts.
+        let mut rng = Rng::new(!seed);
+        swarm.rates.restarts = if rng.chance(350) {
+            rng.between(1, 10)
+        } else {
+            0
+        };
         swarm
+    }
+
+    /// The replicas that are correct and do not end for good.
+    pub fn lasting(&self) -> Vec<ReplicaId> {
+        let ends = |number: &u16| {
+            let fate = self.fates.iter().find(|(of, _)| of == number);
+            matches!(fate, Some((_, Fate::Crash(_) | Fate::Hostile(_))))
+        };
+        let numbers = (0..self.setup.replicas).filter(|number| !ends(number));
+        numbers.map(ReplicaId).collect()
     }
 
     /// Phases are trouble enough; what is worth meeting in them is a swap, seen from both sides.
@@ -217,6 +236,7 @@ fn draw_rates(clients: usize, rng: &mut Rng) -> Rates {
         cuts: sometimes(20),
         pauses: sometimes(10),
         crashes: if clients > 1 { sometimes(2) } else { 0 },
+        restarts: 0,
     }
 }
 

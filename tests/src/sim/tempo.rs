@@ -44,6 +44,12 @@ impl Tempo {
         self.clock.at(now_us)
     }
 
+    /// The machine begins anew: no tick is wanted. What its clock shows.
+    pub(super) fn restart(&mut self, now_us: u64) -> Time {
+        *self = Self::new(self.clock);
+        self.local(now_us)
+    }
+
     pub(super) fn stop_until(&mut self, until_us: u64) {
         self.stopped_until_us = until_us;
     }

@@ -37,6 +37,8 @@ pub struct ReplicaNode {
     pub(super) alive: bool,
     pub(super) disk: Disk,
     pub(super) tempo: Tempo,
+    /// It ends at its next write, and stays away for so many microseconds.
+    pub(super) doomed: Option<u64>,
 }
 
 /// A client with what surrounds it.
@@ -121,6 +123,7 @@ impl World {
             alive: true,
             disk: Disk::default(),
             tempo: self.tempo(),
+            doomed: None,
         };
         self.replicas.insert(ReplicaId(number), node);
         if honest {
@@ -280,11 +283,26 @@ impl World {
         let mut out = replica::Outputs::default();
         node.machine
             .handle(node.tempo.local(now_us), input, &mut out);
+        self.carry_out(id, out);
+    }
+
+    /// Does what a replica wants done.
+    pub(super) fn carry_out(&mut self, id: ReplicaId, out: replica::Outputs) {
+        let Some(node) = self.replicas.get_mut(&id) else {
+            return;
+        };
         if node.honest {
             self.observer.on_replica_events(id, &out.events);
+            self.observer.on_records(self.moment, id, &out.records);
         }
+        let writes = !out.records.is_empty();
+        let doomed = node.doomed.take_if(|_| writes);
         if node.disk.append(out.records) {
             self.start_sync(id);
+        }
+        if let Some(away_us) = doomed {
+            let within_us = self.rng.below(self.setup.sync_us.1 + 1);
+            self.after(within_us, move |world| world.crash_for(id, away_us));
         }
         for outgoing in out.send {
             let (to, message) = match outgoing {
@@ -422,6 +440,9 @@ impl World {
 
     /// Stops a machine for a while, as SIGSTOP does; what arrives meanwhile waits.
     pub fn pause(&mut self, node: Node, span_us: u64) {
+        if !self.is_alive(node) {
+            return;
+        }
         let until = self.now_us + span_us;
         self.trace
             .line(self.now_us, || format!("{node} pauses until {until}"));

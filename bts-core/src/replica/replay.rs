@@ -1,0 +1,114 @@
+//! Restart: a replica made from its log is bound by all that it ever told anybody, since
+//! nothing left it before it was logged and synced. What was not durable is gone with the
+//! process: sessions, watches, waiters, reservations, and what was heard of open instances, which
+//! those who said it repeat.
+
+use thiserror::Error;
+
+use super::record::{Change, Record};
+use super::{Options, Outputs, Replica};
+use crate::crypto::verified::Verifier;
+use crate::ids::{Ballot, EntryId, Lsn};
+use crate::misbehavior::Forgery;
+use crate::time::Time;
+
+/// Why a log cannot be replayed. It was not written by a replica of this configuration, or something
+/// changed it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{lsn} of the log cannot be replayed: {why}")]
+pub struct Unreplayable {
+    /// The record.
+    pub lsn: Lsn,
+    /// What is wrong with it.
+    pub why: BadRecord,
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BadRecord {
+    /// It is none that this cluster's messages lead to.
+    #[error(transparent)]
+    Forged(#[from] Forgery),
+    /// Numbers of records rise.
+    #[error("it follows {0}")]
+    OutOfOrder(Lsn),
+    /// It contradicts the records before it.
+    #[error("it contradicts the records before it: {0}")]
+    Contradicts(&'static str),
+}
+
+impl Replica {
+    /// A replica as it was when it wrote the last of these records, all of them durable. The shell
+    /// vouches for the records, as for its own memory: their signatures are not checked again.
+    pub fn recover(
+        options: Options,
+        now: Time,
+        log: impl IntoIterator<Item = (Lsn, Record)>,
+        out: &mut Outputs,
+    ) -> Result<Self, Unreplayable> {
+        let own = Verifier::of_own_log(options.configuration.clone());
+        let mut replica = Self::new(options);
+        replica.now = now;
+        for (lsn, record) in log {
+            replica
+                .replay(&own, lsn, record)
+                .map_err(|why| Unreplayable { lsn, why })?;
+        }
+        replica.reopen_all(out);
+        Ok(replica)
+    }
+
+    fn replay(&mut self, own: &Verifier, lsn: Lsn, record: Record) -> Result<(), BadRecord> {
+        let last = self.gate.last();
+        if !self.gate.replay(lsn) {
+            return Err(BadRecord::OutOfOrder(last));
+        }
+        let change = Change::from_record(own, record)?;
+        self.store.admits(&change).map_err(BadRecord::Contradicts)?;
+        let Change::Decided(decided) = &change else {
+            self.store.apply(&change);
+            return Ok(());
+        };
+        let held = self.contents_of(decided.id());
+        self.store.apply(&change);
+        self.applied(decided, held);
+        Ok(())
+    }
+
+    /// Instances that are bound and not over run their timers again.
+    fn reopen_all(&mut self, out: &mut Outputs) {
+        let bound: Vec<_> = self.store.bound_ids().cloned().collect();
+        for id in bound {
+            self.reopen(&id, out);
+        }
+        self.count("restart");
+    }
+
+    fn reopen(&mut self, id: &EntryId, out: &mut Outputs) {
+        let Some(bound) = self.store.bound(id) else {
+            return;
+        };
+        let (epoch, promised) = (bound.epoch, bound.instance.promised());
+        let promise = bound.promise.clone();
+        let named = promise.iter().flat_map(|(_, takes)| takes.clone());
+        let takes = bound.first.clone().into_iter().chain(bound.locked.clone());
+        let takes: Vec<_> = takes.chain(named).collect();
+        self.open_contest(id, epoch, None);
+        for take in takes {
+            if self.allows(&take) {
+                self.learn(take, None);
+            }
+        }
+        let window_ends = self.now + self.window_of(promised);
+        if let Some(contest) = self.contests.get_mut(id) {
+            match promised {
+                Ballot::ZERO => contest.window_ends = Some(window_ends),
+                _ => contest.repeat_at = Some(window_ends),
+            }
+        }
+        self.arm_contest(id);
+        if let Some((promise, takes)) = promise {
+            self.hear(promise, takes, out);
+        }
+    }
+}
