@@ -90,8 +90,8 @@ fn restart_a10_prepare_vote_is_kept() {
     );
 }
 
-/// 1. The replica enters ballot 1. 2. It restarts. 3. A Take asks for a vote of ballot 0. Its
-/// promise is repeated as it was, to whoever connects and by its timer.
+/// A11: no first vote once promised, also after a restart. 1. The replica enters ballot 1. 2. It
+/// restarts. 3. A Take asks for a vote of ballot 0. The promise is repeated as it was.
 #[test]
 fn restart_promise_is_kept_and_repeated() {
     let (mut world, one, other) = alone();

@@ -34,6 +34,8 @@ pub struct Invocation {
     pub started_us: u64,
     /// When and how it ended.
     pub ended: Option<(Moment, Outcome)>,
+    /// The entry that the client sent for an `out`.
+    entry: Option<EntryId>,
     offers: Offers,
 }
 
@@ -59,9 +61,13 @@ impl World {
             started: self.moment,
             started_us: self.now_us(),
             ended: None,
+            entry: None,
             offers,
         });
+        let sent = self.observer.sent_entries().len();
         self.drive_client(client, client::Input::Invoke(handle, op));
+        let entry = self.observer.sent_entries().get(sent);
+        self.invocations[handle.0 as usize].entry = entry.map(|entry| entry.id.clone());
         handle
     }
 
@@ -158,8 +164,9 @@ impl World {
     fn possible(&self, invocation: &Invocation) -> Vec<Effect> {
         let client = self.clients[invocation.client].identity;
         let written = self.observer.sent_entries().iter().filter(|entry| {
-            let is_its = matches!(&invocation.call, Call::Out(tuple) if *tuple == entry.tuple);
-            is_its && is_of(&entry.id, client) && !self.is_acknowledged(&entry.id)
+            // By its id: the client may have put back an equal tuple that it had taken.
+            let is_its = invocation.entry.as_ref() == Some(&entry.id);
+            is_its && !self.is_acknowledged(&entry.id)
         });
         let written = written.map(|entry| {
             Effect::Write(Found {
@@ -406,15 +413,6 @@ fn writer_of(id: &EntryId) -> Option<bts_core::ids::PublicKey> {
     match id.root() {
         bts_core::ids::Root::Written { writer, .. } => Some(*writer),
         bts_core::ids::Root::Genesis { .. } => None,
-    }
-}
-
-fn is_of(id: &EntryId, client: ClientRef) -> bool {
-    match id.root() {
-        bts_core::ids::Root::Written {
-            writer, session, ..
-        } => id.is_root() && *writer == client.key && *session == client.session,
-        bts_core::ids::Root::Genesis { .. } => false,
     }
 }
 
