@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bts_core::client::{Client, Handle, Input, Op, Options, Outcome, Outputs};
 use bts_core::content::Content;
+use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{Epoch, ReplicaId, Session};
 use bts_core::message::{Candidate, Reply, ReplyBody, Status};
 use bts_core::template::{Pattern, Template};
@@ -184,6 +185,7 @@ fn real(material: &Material, content: u8, reports: &[Report]) -> bool {
         session: Session(7),
         candidates: 4,
         resend: Span::from_millis(500),
+        roots: VerifiedRoots::default(),
     });
     let (mut now, mut out) = (Time::from_micros(1_000_000), Outputs::default());
     for replica in 0..material.size().replicas() {
