@@ -37,6 +37,8 @@ pub(super) struct Case {
     pub(super) contents: BTreeMap<ContentHash, Fitted>,
     /// Contents that are not what the operation looks for.
     pub(super) misfits: BTreeSet<ContentHash>,
+    /// Contents under this hash were badly signed when this replica sent them.
+    pub(super) spoilt: BTreeSet<(ContentHash, ReplicaId)>,
     pub(super) first_seen: Time,
     /// From then on work is put into it: before, others may yet report it by themselves.
     pub(super) ripe_at: Time,
@@ -66,6 +68,7 @@ impl Case {
             sightings: BTreeMap::new(),
             contents: BTreeMap::new(),
             misfits: BTreeSet::new(),
+            spoilt: BTreeSet::new(),
             first_seen: now,
             ripe_at,
             removed_by: BTreeSet::new(),
@@ -101,6 +104,7 @@ impl Case {
         let reported: BTreeSet<_> = all.copied().collect();
         self.contents.retain(|hash, _| reported.contains(hash));
         self.misfits.retain(|hash| reported.contains(hash));
+        self.spoilt.retain(|(hash, _)| reported.contains(hash));
     }
 
     /// How the entry stands with this content.

@@ -6,7 +6,7 @@ use crate::codec;
 use crate::content::{Access, Content, Decision, EntryPayload, HeldContent, TakePayload, put_hash};
 use crate::crypto::sign::{Kind, SignedBytes, SigningContext};
 use crate::crypto::verified::Verifier;
-use crate::ids::{ContentHash, EntryId, OpId};
+use crate::ids::{ContentHash, EntryId, OpId, ReplicaId};
 use crate::misbehavior::Forgery;
 use crate::tuple::Tuple;
 
@@ -15,6 +15,9 @@ use crate::tuple::Tuple;
 pub(super) struct Fitted {
     pub(super) tuple: Tuple,
     pub(super) access: Option<Access>,
+    /// Who sent it: the hash binds neither the signature of an entry nor the proof of a put, so
+    /// those who reported the same hash answer for neither.
+    pub(super) from: ReplicaId,
     content: Content,
     held: Option<HeldContent>,
 }
@@ -24,6 +27,7 @@ impl Fitted {
     pub(super) fn new(
         context: &SigningContext,
         id: &EntryId,
+        from: ReplicaId,
         content: Content,
     ) -> Option<(ContentHash, Self)> {
         let (hash, tuple, access) = match &content {
@@ -33,6 +37,7 @@ impl Fitted {
         let fitted = Self {
             tuple,
             access,
+            from,
             content,
             held: None,
         };

@@ -358,7 +358,7 @@ fn add_content(
 ) {
     case.forget_unreported();
     let context = step.shared.options.configuration.signing_context();
-    let fitted = Fitted::new(context, &case.id, content);
+    let fitted = Fitted::new(context, &case.id, from, content);
     let Some((hash, fitted)) = fitted.filter(|(hash, _)| *hash == said) else {
         case.fetch.on_failure(step.now);
         return step.accuse(
@@ -366,6 +366,9 @@ fn add_content(
             format_args!("sent a content of {} that does not fit its hash", case.id),
         );
     };
+    if case.spoilt.contains(&(hash, from)) {
+        return case.fetch.on_failure(step.now);
+    }
     if template.matches(&fitted.tuple) {
         case.contents.entry(hash).or_insert(fitted);
     } else {

@@ -54,6 +54,9 @@ impl Case {
             }
         }
         let Some(held) = self.verified_content(step, hash) else {
+            if !self.misfits.contains(&hash) {
+                self.fetch_content(step, hash, wake);
+            }
             return;
         };
         let body = match &held.source {
@@ -120,8 +123,9 @@ impl Case {
         }
     }
 
-    /// The content with its signatures checked. A content whose signature is wrong is
-    /// nobody's; those that report it are liars.
+    /// The content with its signatures checked. If they are wrong, who sent it is a liar, and the
+    /// others that report it are asked: they may have it rightly signed. If nobody has, it is no
+    /// content.
     pub(super) fn verified_content(
         &mut self,
         step: &mut Step<'_>,
@@ -131,15 +135,20 @@ impl Case {
         match fitted.verified(&step.shared.verifier, &self.id) {
             Ok(held) => Some(held.clone()),
             Err(forgery) => {
-                let holders: Vec<_> = self.holders(hash).collect();
-                for liar in holders {
-                    step.accuse(
-                        liar,
-                        format_args!("reported a content of {}: {forgery}", self.id),
-                    );
-                }
+                let liar = fitted.from;
+                step.accuse(
+                    liar,
+                    format_args!("sent a content of {}: {forgery}", self.id),
+                );
                 self.contents.remove(&hash);
-                self.misfits.insert(hash);
+                self.spoilt.insert((hash, liar));
+                self.fetch.on_failure(step.now);
+                if self
+                    .holders(hash)
+                    .all(|holder| self.spoilt.contains(&(hash, holder)))
+                {
+                    self.misfits.insert(hash);
+                }
                 None
             }
         }

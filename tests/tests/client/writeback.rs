@@ -3,7 +3,7 @@
 use bts_core::client::Outcome;
 use bts_core::content::{Content, Decision, Put};
 use bts_core::ids::{ReplicaId, RequestId};
-use bts_core::message::{ClientBody, FetchKey, Refused, Removal, ReplyBody};
+use bts_core::message::{ClientBody, FetchKey, Given, Refused, Removal, ReplyBody};
 
 use crate::desk::{Desk, Entry, by_hash, empty, in_full, named, status, tuple};
 
@@ -241,6 +241,44 @@ fn writeback_put_that_is_gone_is_dropped_by_its_decision() {
     desk.reply(0, fetch.request, removed);
     let told = decides(&mut desk, false);
     assert_eq!((told.len(), told[0].0), (1, 3));
+}
+
+/// The hash of a put does not bind its proof, so whoever reported the hash alone need not have sent
+/// what is wrong: once all were accused who reported it, and the put was nobody's.
+#[test]
+fn writeback_wrong_proof_is_its_senders_fault_alone() {
+    let mut desk = Desk::new(4, 1);
+    let origin = desk.entry(1);
+    let rival = desk.rival(&origin, 0, 1, vec![Put::from(tuple(7))]);
+    let put = desk.put_of(&rival, 0, desk.decision(&rival));
+    let mut wrong = desk.decision(&rival);
+    wrong.certificate.votes.truncate(2);
+    let spoilt = desk.put_of(&rival, 0, wrong);
+    desk.rdp();
+    let (request, _) = desk.read_request();
+    desk.reply(3, request, named(vec![in_full(&spoilt)]));
+    desk.reply(0, request, named(vec![by_hash(&put)]));
+    desk.reply(1, request, empty(1));
+    desk.pass_ms(25);
+    assert_eq!(desk.events.len(), 1, "{:?}", desk.events);
+    assert_eq!(desk.events[0].0, ReplicaId(3));
+    for _ in 0..3 {
+        let asked = desk.sent_of(|body| match body {
+            ClientBody::Fetch(FetchKey::Content(..)) => Some(()),
+            _ => None,
+        });
+        for (to, request, ()) in asked {
+            let held = if to == 3 { &spoilt } else { &put };
+            let given = Given::Content(put.id.clone(), held.content.clone());
+            desk.reply(to, request, ReplyBody::Given(given));
+        }
+        if !decides(&mut desk, true).is_empty() {
+            assert_eq!(desk.events.len(), 1, "{:?}", desk.events);
+            return;
+        }
+        desk.pass_ms(50);
+    }
+    panic!("what s0 holds is not written back");
 }
 
 /// A put whose proof does not hold is nobody's.
