@@ -8,12 +8,14 @@ use bts_core::client::{Input, Outputs};
 use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};
 use bts_core::content::{Content, Decision, Put};
 use bts_core::ids::{ContentHash, EntryId, Epoch, ReplicaId, RequestId, TakeNumber, WatchId};
+use bts_core::limits::EPOCH_MAX;
 use bts_core::message::{
     ClientBody, ClientRequest, FetchKey, LockRequest, ReadMode, ReadRequest, TakeRequest,
 };
 use bts_core::time::{Span, Time};
 use bts_core::tuple::Tuple;
 
+use super::babble::Babbler;
 use super::forge::{self, ClientForge};
 use super::gang::Gang;
 use crate::sim::machine::ClientMachine;
@@ -21,6 +23,9 @@ use crate::sim::node::Message;
 use crate::sim::rng::Rng;
 use crate::sim::swarm::{tame, wild};
 use crate::sim::workload::anything;
+
+/// What many of one thing are.
+const MANY: usize = 12;
 
 /// The hostile client.
 #[derive(Debug)]
@@ -52,7 +57,7 @@ impl HostileClient {
     }
 
     fn act(&mut self) -> Sent {
-        match self.rng.below(12) {
+        match self.rng.below(17) {
             0 | 1 => self.read(),
             2 => self.two_contents(),
             3 => self.write(),
@@ -61,6 +66,10 @@ impl HostileClient {
             7 | 8 => self.show_votes(),
             9 => self.forge_certificate(),
             10 => self.replay(),
+            11 | 12 => self.babble(),
+            13 => self.wait_much(),
+            14 => self.reserve_much(),
+            15 => self.flood(),
             _ => self.nonsense(),
         }
     }
@@ -103,11 +112,7 @@ impl HostileClient {
         let Some((id, hash, content)) = self.some_entry() else {
             return self.read();
         };
-        let epoch = Epoch(if self.rng.chance(800) {
-            0
-        } else {
-            self.rng.below(4) as u8
-        });
+        let epoch = self.epoch_of(&id);
         let released = self.release_before(&id, epoch);
         let everybody: Vec<_> = self.connected.iter().copied().collect();
         let mut sent = Vec::new();
@@ -127,11 +132,7 @@ impl HostileClient {
         let Some((id, hash, content)) = self.some_entry() else {
             return self.read();
         };
-        let epoch = Epoch(if self.rng.chance(700) {
-            0
-        } else {
-            self.rng.below(4) as u8
-        });
+        let epoch = self.epoch_of(&id);
         let request = TakeRequest {
             take: self.take(&id, hash, epoch),
             content: self.rng.chance(800).then_some(content),
@@ -240,6 +241,48 @@ impl HostileClient {
         }
     }
 
+    /// Anything at all, to some, and to each something else.
+    fn babble(&mut self) -> Sent {
+        let mut babbler = Babbler {
+            gang: &self.gang,
+            rng: &mut self.rng,
+        };
+        let everybody = self.connected.iter();
+        everybody
+            .filter_map(|to| Some((*to, babbler.request()?)))
+            .collect()
+    }
+
+    /// Many waiters, all of which stay mute when they are told of an entry.
+    fn wait_much(&mut self) -> Sent {
+        self.read_much(ReadMode::In)
+    }
+
+    /// Reserves whatever there is, and takes none of it.
+    fn reserve_much(&mut self) -> Sent {
+        self.read_much(ReadMode::Enter)
+    }
+
+    fn read_much(&mut self, mode: ReadMode) -> Sent {
+        let reads = (0..MANY).flat_map(|_| {
+            let read = ReadRequest {
+                space: wild(),
+                template: anything(),
+                mode,
+                start: self.rng.number(),
+                candidates: u8::MAX,
+                full: self.someone(),
+            };
+            self.all_hear(ClientBody::Read(read))
+        });
+        reads.collect()
+    }
+
+    fn flood(&mut self) -> Sent {
+        let said = self.replay();
+        std::iter::repeat_n(said, MANY).flatten().collect()
+    }
+
     fn nonsense(&mut self) -> Sent {
         let id = match self.rng.chance(500) {
             true => self.some_entry().map(|(id, ..)| id),
@@ -277,6 +320,16 @@ impl HostileClient {
         let count = self.rng.below(3);
         let puts = (0..count).map(|_| Put::from(self.tuple())).collect();
         self.forge.take(self.counter, id.clone(), hash, epoch, puts)
+    }
+
+    /// The epoch that the entry is in for all that the gang knows, or just any.
+    fn epoch_of(&mut self, id: &EntryId) -> Epoch {
+        if self.rng.chance(150) {
+            return Epoch(self.rng.below(4) as u8);
+        }
+        let known = (0..=EPOCH_MAX).rev().map(Epoch);
+        let mut released = known.filter(|epoch| self.release_before(id, *epoch).is_some());
+        released.next().unwrap_or_default()
     }
 
     fn release_before(&self, id: &EntryId, epoch: Epoch) -> Option<Certificate> {

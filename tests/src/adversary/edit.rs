@@ -19,6 +19,8 @@ pub fn edit(habit: &Habit, hand: &mut Hand, outgoing: Outgoing) -> Option<Outgoi
         (Habit::Withhold(salt), outgoing) => (!withholds(*salt, &outgoing)).then_some(outgoing),
         (Habit::Miscertify, outgoing) => Some(miscertify(hand, outgoing)),
         (Habit::Perjure, Outgoing::Peer(_, PeerMessage::Promise { .. })) => None,
+        (Habit::Stall, Outgoing::Peer(_, PeerMessage::Propose(_) | PeerMessage::Lock(_))) => None,
+        (Habit::Hoard, Outgoing::Peer(_, PeerMessage::Lock(_) | PeerMessage::Decide(_))) => None,
         (habit, Outgoing::Client(to, reply)) => {
             Some(Outgoing::Client(to, edit_reply(habit, hand, reply)))
         }

@@ -6,10 +6,10 @@ use bts_core::configuration::Configuration;
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{EntryPayload, Put, TakePayload};
-use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
+use bts_core::crypto::sign::{Kind, SignedBytes, Signer, SigningContext};
 use bts_core::ids::{
-    Ballot, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, Seq, Session, SpaceName,
-    TakeNumber,
+    Ballot, ClusterId, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, Seq, Session,
+    SpaceName, TakeNumber,
 };
 use bts_core::tuple::Tuple;
 use ed25519_dalek::SigningKey;
@@ -18,6 +18,8 @@ use ed25519_dalek::SigningKey;
 #[derive(Clone, Debug)]
 pub struct ReplicaForge {
     id: ReplicaId,
+    key: SigningKey,
+    context: SigningContext,
     signer: Signer,
 }
 
@@ -26,13 +28,28 @@ impl ReplicaForge {
     pub fn new(configuration: &Configuration, id: ReplicaId, key: SigningKey) -> Self {
         Self {
             id,
-            signer: Signer::new(key, *configuration.signing_context()),
+            signer: Signer::new(key.clone(), *configuration.signing_context()),
+            key,
+            context: *configuration.signing_context(),
         }
     }
 
     /// Whose key it is.
     pub fn id(&self) -> ReplicaId {
         self.id
+    }
+
+    /// The same key in another cluster, where its signatures mean something else.
+    pub fn abroad(&self) -> Self {
+        let context = SigningContext {
+            cluster: ClusterId([0xAB; 32]),
+            ..self.context
+        };
+        Self {
+            signer: Signer::new(self.key.clone(), context),
+            context,
+            ..self.clone()
+        }
     }
 
     /// A vote, whatever was voted before.

@@ -12,10 +12,14 @@ use crate::sim::rng::Rng;
 pub enum Habit {
     /// Votes for every Take, proposal and lock, whatever it voted for before.
     Agree,
+    /// Says anything that it can sign.
+    Babble,
     /// Says that what was asked for is done: stored, applied.
     Boast,
     /// Does not hear messages of some kinds: its state is stale.
     Deaf(u64),
+    /// Says the same again and again.
+    Flood,
     /// Finds nothing, ever.
     Empty,
     /// Claims votes, locks and epochs that are not so.
@@ -24,6 +28,8 @@ pub enum Habit {
     Forge,
     /// Always finds something: what was removed long ago, or what only it knows of.
     Full,
+    /// Keeps certificates that it could make to itself, and shows them late, to one replica.
+    Hoard,
     /// Changes bytes of what it relays.
     Garble,
     /// Names entries that nobody wrote, signed by itself in the name of others.
@@ -36,6 +42,8 @@ pub enum Habit {
     Propose,
     /// Says again what it heard before, genuine but out of place.
     Replay,
+    /// Proposes nothing in its ballots, and locks nothing.
+    Stall,
     /// Does not say messages of some kinds to some of the others.
     Withhold(u64),
 }
@@ -43,18 +51,24 @@ pub enum Habit {
 impl Habit {
     /// Draws a habit.
     pub fn draw(rng: &mut Rng) -> Self {
-        match rng.below(12) {
+        match rng.below(20) {
             0 => Self::Agree,
-            1 => Self::Boast,
-            2 => Self::Deaf(rng.number()),
-            3 => Self::Empty,
-            4 => Self::FalseStatus,
-            5 => Self::Forge,
-            6 => Self::Full,
-            7 => Self::Garble,
-            8 => Self::Perjure,
-            9 => Self::Propose,
-            10 => Self::Replay,
+            1..=3 => Self::Babble,
+            4 => Self::Boast,
+            5 => Self::Deaf(rng.number()),
+            6 => Self::Empty,
+            7 => Self::FalseStatus,
+            8 => Self::Flood,
+            9 => Self::Forge,
+            10 => Self::Full,
+            11 => Self::Garble,
+            12 => Self::Hoard,
+            13 => Self::Invent,
+            14 => Self::Miscertify,
+            15 => Self::Perjure,
+            16 => Self::Propose,
+            17 => Self::Replay,
+            18 => Self::Stall,
             _ => Self::Withhold(rng.number()),
         }
     }

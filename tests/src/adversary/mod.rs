@@ -6,7 +6,9 @@
 //! * [`vice`] draws what a replica is like: mute, [two-faced](two_faced), or a [`liar`] with some
 //!   [habits](habit). [`puppet`] is led by a test.
 //! * [`client`] is a client that does its worst, with a budget.
+//! * Both can also say anything at all that the gang can sign: `babble`, the random adversary.
 
+mod babble;
 pub mod client;
 mod counterfeit;
 pub mod edit;

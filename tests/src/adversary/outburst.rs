@@ -12,11 +12,15 @@ use bts_core::message::{
 };
 use bts_core::replica::{Input, Outgoing};
 
+use super::babble::Babbler;
 use super::counterfeit::{decide_alone, spread_invented};
 use super::forge;
 use super::habit::Habit;
 use super::liar::Hand;
 use crate::sim::node::Message;
+
+/// How often a flood says the same.
+const FLOOD: usize = 30;
 
 /// What the habit says by itself when it hears something.
 pub fn volunteer(habit: &Habit, hand: &mut Hand, input: &Input) -> Vec<Outgoing> {
@@ -29,6 +33,9 @@ pub fn volunteer(habit: &Habit, hand: &mut Hand, input: &Input) -> Vec<Outgoing>
         (Habit::Full, Input::Client(to, request)) => still_empty(*to, request, Since::No),
         (Habit::Forge, Input::Peer(to, _)) => forge_to_peer(hand, *to),
         (Habit::Forge, Input::Client(to, request)) => forge_to_client(hand, *to, request),
+        (Habit::Babble, _) => babble(hand, input),
+        (Habit::Flood, _) => flood(hand),
+        (Habit::Hoard, Input::Peer(..)) => show_late(hand).into_iter().collect(),
         (Habit::Invent, _) => spread_invented(hand, input),
         (Habit::Miscertify, _) => decide_alone(hand, input),
         (Habit::Perjure, Input::Peer(_, PeerMessage::Promise { .. })) => perjure(hand),
@@ -274,7 +281,10 @@ fn propose(hand: &mut Hand) -> Vec<Outgoing> {
             id: id.clone(),
             epoch: *epoch,
             ballot: *ballot,
-            value: *hand.rng.pick(&values).expect("Release at least"),
+            value: match hand.rng.chance(500) {
+                true => Value::Release,
+                false => *hand.rng.pick(&values).expect("Release at least"),
+            },
             promises: all.iter().take(size.promise_quorum()).cloned().collect(),
             takes: takes.clone(),
             released: None,
@@ -282,6 +292,76 @@ fn propose(hand: &mut Hand) -> Vec<Outgoing> {
         sent.push(Outgoing::Peer(to, PeerMessage::Propose(proposal)));
     }
     sent
+}
+
+/// Any messages: to some peer, and to whoever asked.
+fn babble(hand: &mut Hand, input: &Input) -> Vec<Outgoing> {
+    let to = some_peer(hand);
+    let mut babbler = Babbler {
+        gang: &hand.gang,
+        rng: &mut hand.rng,
+    };
+    let said = to.zip(babbler.peer_message());
+    let said = said.map(|(to, message)| Outgoing::Peer(to, message));
+    let answered = match input {
+        Input::Client(to, request) => babbler.reply().map(|body| answer(*to, request, body)),
+        _ => None,
+    };
+    said.into_iter().chain(answered).collect()
+}
+
+/// Something heard before, as often as there is breath for.
+fn flood(hand: &mut Hand) -> Vec<Outgoing> {
+    let to = some_peer(hand);
+    let lore = hand.gang.lore();
+    let messages = lore.messages.iter().filter_map(|message| match message {
+        Message::Peer(message) => Some(message),
+        Message::Request(_) | Message::Reply(_) => None,
+    });
+    let messages: Vec<_> = messages.collect();
+    let said = to.zip(hand.rng.pick(&messages));
+    let said = said.map(|(to, message)| Outgoing::Peer(to, (*message).clone()));
+    std::iter::repeat_n(said, FLOOD).flatten().collect()
+}
+
+/// A certificate of genuine votes and the gang's own, perhaps long after they were given.
+fn show_late(hand: &mut Hand) -> Option<Outgoing> {
+    let to = some_peer(hand).filter(|_| hand.rng.chance(200))?;
+    let quorum = hand.gang.configuration().size().ack_quorum();
+    let lore = hand.gang.lore();
+    let statements: Vec<_> = lore.votes.iter().collect();
+    let (said, votes) = hand.rng.pick(&statements)?;
+    let kinds = [VoteKind::First, VoteKind::Prepare, VoteKind::Commit];
+    let kind = *hand.rng.pick(&kinds).expect("three");
+    let genuine = votes.values().filter(|vote| vote.kind == kind).cloned();
+    let own = lore.replicas.iter().map(|own| own.vote(kind, said));
+    let mut all: Vec<_> = genuine.chain(own).collect();
+    all.sort_by_key(|vote| vote.replica);
+    all.dedup_by_key(|vote| vote.replica);
+    let certificate = forge::certificate(&all).filter(|c| c.votes.len() >= quorum)?;
+    let take = match said.value {
+        Value::Take(op) => lore.takes.get(&op),
+        Value::Release | Value::Expire => lore.takes.values().find(|(_, t)| t.id == said.id),
+    };
+    let take = take.map(|(take, _)| take.clone())?;
+    let message = match kind {
+        VoteKind::Commit => PeerMessage::Decide(Decision {
+            certificate,
+            take: Some(take),
+        }),
+        VoteKind::First | VoteKind::Prepare => PeerMessage::Lock(LockRequest {
+            certificate,
+            take,
+            released: None,
+        }),
+    };
+    Some(Outgoing::Peer(to, message))
+}
+
+fn some_peer(hand: &mut Hand) -> Option<ReplicaId> {
+    let replicas = hand.gang.configuration().replicas();
+    let others: Vec<_> = replicas.filter(|replica| *replica != hand.me).collect();
+    hand.rng.pick(&others).copied()
 }
 
 /// Something heard before, to somebody.

@@ -18,7 +18,7 @@ use super::spec::{Contents, Duty, Step};
 /// Bytes of the states visited in one part of a history before the search gives up. Short
 /// histories get many states out of it, long ones few, and a program with eight searches at once
 /// stays below a gigabyte.
-pub const VISITED_BYTES_MAX: usize = 64 << 20;
+pub const VISITED_BYTES_MAX: usize = 32 << 20;
 
 /// What a state costs beside its words: its place in the table, its length, the allocation.
 const STATE_BYTES: usize = 48;

@@ -40,20 +40,24 @@ pub enum Behaviour {
 const LIAR_PER_MILLE: u64 = 120;
 
 /// What a liar does by turns.
-const ALL_HABITS: [Habit; 14] = [
+const ALL_HABITS: [Habit; 18] = [
     Habit::Agree,
+    Habit::Babble,
     Habit::Boast,
     Habit::Deaf(1),
     Habit::Empty,
     Habit::FalseStatus,
+    Habit::Flood,
     Habit::Forge,
     Habit::Full,
     Habit::Garble,
+    Habit::Hoard,
     Habit::Invent,
     Habit::Miscertify,
     Habit::Perjure,
     Habit::Propose,
     Habit::Replay,
+    Habit::Stall,
     Habit::Withhold(1),
 ];
 

@@ -68,6 +68,11 @@ impl Batch {
         self.operations += other.operations;
     }
 
+    /// True if nothing was wrong, and so much met that it means something.
+    pub fn is_good(&self) -> bool {
+        self.violations == 0 && self.missing().is_empty()
+    }
+
     /// What the runs cost, in words.
     pub fn costs(&self) -> String {
         let per_run = |total: u64| total / self.runs.max(1);
@@ -162,4 +167,27 @@ pub fn run(seeds: Range<u64>, jobs: usize, first: bool, tell: impl Fn(u64) + Syn
         }
     });
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::coverage::DEMANDED;
+    use super::*;
+
+    /// What nobody meets fails a batch, however many runs it has; a small one is excused.
+    #[test]
+    fn batch_fails_without_each_single_mark() {
+        for unmet in DEMANDED {
+            let mut batch = Batch {
+                runs: DEMANDING_RUNS,
+                ..Batch::default()
+            };
+            let met = DEMANDED.iter().filter(|mark| *mark != unmet);
+            met.for_each(|mark| batch.coverage.mark(mark));
+            assert_eq!(batch.missing(), [*unmet]);
+            assert!(!batch.is_good(), "without {unmet:?}");
+            batch.runs -= 1;
+            assert!(batch.is_good(), "too few to demand {unmet:?}");
+        }
+    }
 }

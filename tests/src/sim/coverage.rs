@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bts_core::codec;
 use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};
-use bts_core::ids::{Ballot, Epoch};
-use bts_core::message::{PeerMessage, ReplyBody, Since, Status};
+use bts_core::consensus::promise::PromisePayload;
+use bts_core::ids::{Ballot, Epoch, TakeNumber};
+use bts_core::limits::EPOCH_MAX;
+use bts_core::message::{ClientBody, FetchKey, PeerMessage, Proposal, ReplyBody, Since, Status};
+use bts_core::quorum::ClusterSize;
 use bts_core::replica::Event;
 
 use super::node::Message;
@@ -19,41 +23,63 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 pub const DEMANDED: &[&str] = &[
     "None proven",
     "applied",
+    "choice (a): a lock",
+    "choice (b): T first votes",
+    "choice (c): a Take",
+    "choice (c): release",
+    "choice (c): the last epoch",
     "client reports a fault",
     "commit decision in a higher ballot",
     "commit decision in ballot 0",
     "commit vote",
     "contended",
     "convicted",
+    "decision made stable",
     "decision on a put",
     "decision with puts",
     "dropped",
     "empty but for D",
     "empty since: no",
+    "empty since: no such watch",
     "empty since: yes",
     "evidence",
     "fast decision",
     "fetch",
+    "fetch of a Take",
+    "fetch of a content",
+    "fetch of a decision",
+    "fetch of a release",
     "first vote",
     "forgery detected",
     "given",
     "left over",
+    "list",
     "lock",
+    "not held",
     "nothing left over",
     "operation cancelled",
+    "page",
     "prepare vote",
     "promise",
+    "promise in a later epoch",
     "propose",
     "push",
+    "read",
     "read sees a later epoch",
     "read sees a lock",
+    "read sees a reservation",
     "refused",
     "relay",
     "release proposed",
     "released",
     "removed",
+    "resume",
+    "settled",
     "still empty",
+    "stream goes on",
     "take in a later epoch",
+    "waiting operation cancelled",
+    "warm take",
     "write-back",
 ];
 
@@ -95,6 +121,61 @@ impl Coverage {
             }
             Message::Peer(_) => {}
         }
+    }
+
+    /// What this message of somebody correct shows.
+    pub(super) fn note_honest(&mut self, size: ClusterSize, message: &Message) {
+        match message {
+            Message::Request(request) => {
+                if request.settled_below > TakeNumber(0) {
+                    self.mark("settled");
+                }
+                match &request.body {
+                    ClientBody::Fetch(key) => self.note_fetch(key),
+                    ClientBody::Decide { applied: true, .. } => self.mark("decision made stable"),
+                    _ => {}
+                }
+            }
+            Message::Reply(_) => {}
+            Message::Peer(PeerMessage::Propose(proposal)) => self.note_choice(size, proposal),
+            Message::Peer(PeerMessage::Fetch(key)) => self.note_fetch(key),
+            Message::Peer(PeerMessage::Promise { released, .. }) if released.is_some() => {
+                self.mark("promise in a later epoch");
+            }
+            Message::Peer(PeerMessage::Resume { next }) if *next > 0 => self.mark("stream goes on"),
+            Message::Peer(_) => {}
+        }
+    }
+
+    /// By which case of the recovery rule a value was chosen.
+    fn note_choice(&mut self, size: ClusterSize, proposal: &Proposal) {
+        let promises = proposal.promises.iter();
+        let promises =
+            promises.filter_map(|p| codec::decode_payload::<PromisePayload>(&p.payload).ok());
+        let promises: Vec<_> = promises.collect();
+        let votes = |op| promises.iter().filter(|p| p.first == Some(op)).count();
+        let forced =
+            |p: &PromisePayload| p.first.is_some_and(|op| votes(op) >= size.forced_votes());
+        self.mark(if promises.iter().any(|p| p.lock.is_some()) {
+            "choice (a): a lock"
+        } else if promises.iter().any(forced) {
+            "choice (b): T first votes"
+        } else if proposal.epoch >= Epoch(EPOCH_MAX) {
+            "choice (c): the last epoch"
+        } else if proposal.value == Value::Release {
+            "choice (c): release"
+        } else {
+            "choice (c): a Take"
+        });
+    }
+
+    fn note_fetch(&mut self, key: &FetchKey) {
+        self.mark(match key {
+            FetchKey::Content(..) => "fetch of a content",
+            FetchKey::Take(..) => "fetch of a Take",
+            FetchKey::Decision(_) => "fetch of a decision",
+            FetchKey::Release(..) => "fetch of a release",
+        });
     }
 
     pub(super) fn note_event(&mut self, event: &Event) {
@@ -143,6 +224,9 @@ impl Coverage {
     fn note_status(&mut self, status: &Status) {
         if status.lock.is_some() {
             self.mark("read sees a lock");
+        }
+        if status.reserved {
+            self.mark("read sees a reservation");
         }
         if status.epoch > Epoch(0) {
             self.mark("read sees a later epoch");

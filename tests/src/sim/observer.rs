@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bts_core::codec;
+use bts_core::configuration::Configuration;
 use bts_core::consensus::certificate::{SealedVote, Statement, Value, VoteKind};
 use bts_core::content::{Decision, EntryPayload, TakePayload};
 use bts_core::crypto::sign::{Kind, SignedBytes, SigningContext};
@@ -15,6 +16,7 @@ use bts_core::ids::{
     Ballot, ClientRef, ContentHash, EntryId, Epoch, Lsn, OpId, PublicKey, ReplicaId,
 };
 use bts_core::misbehavior::Evidence;
+use bts_core::quorum::ClusterSize;
 use bts_core::replica::{Event, Principal, Record};
 use bts_core::tuple::Tuple;
 
@@ -49,6 +51,7 @@ pub struct Observer {
     /// What the run came across.
     pub coverage: Coverage,
     context: SigningContext,
+    size: ClusterSize,
     replicas: BTreeSet<ReplicaId>,
     clients: BTreeMap<PublicKey, Vec<ClientRef>>,
     known: HashSet<[u8; 64]>,
@@ -63,10 +66,11 @@ pub struct Observer {
 
 impl Observer {
     /// An observer that has seen nothing.
-    pub fn new(context: SigningContext) -> Self {
+    pub fn new(configuration: &Configuration) -> Self {
         Self {
             coverage: Coverage::default(),
-            context,
+            context: *configuration.signing_context(),
+            size: configuration.size(),
             replicas: BTreeSet::new(),
             clients: BTreeMap::new(),
             known: HashSet::new(),
@@ -134,6 +138,9 @@ impl Observer {
     /// A message is sent, by somebody correct or not.
     pub fn on_flight(&mut self, moment: Moment, flight: &Flight, honest: bool) {
         self.coverage.note(&flight.message);
+        if honest {
+            self.coverage.note_honest(self.size, &flight.message);
+        }
         let from = flight.from;
         parts::visit(&flight.message, &mut |part| match part {
             Part::Entry(entry) => self.on_entry(moment, from, entry),

@@ -64,10 +64,14 @@ impl World {
             entry: None,
             offers,
         });
+        let takes = self.observer.coverage.count("take");
         let sent = self.observer.sent_entries().len();
         self.drive_client(client, client::Input::Invoke(handle, op));
         let entry = self.observer.sent_entries().get(sent);
         self.invocations[handle.0 as usize].entry = entry.map(|entry| entry.id.clone());
+        if self.observer.coverage.count("take") > takes {
+            self.observer.coverage.mark("warm take");
+        }
         handle
     }
 
@@ -77,6 +81,10 @@ impl World {
         self.trace
             .line(self.now_us(), || format!("c{client} cancels {}", handle.0));
         self.observer.coverage.mark("operation cancelled");
+        let invocation = self.invocation(handle);
+        if invocation.waits && invocation.ended.is_none() {
+            self.observer.coverage.mark("waiting operation cancelled");
+        }
         self.drive_client(client, client::Input::Cancel(handle));
     }
 

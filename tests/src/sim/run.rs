@@ -37,6 +37,9 @@ const STEPS_MAX: u64 = 1_000_000;
 /// of before have ended.
 pub(super) const RESTART_US: u64 = 25_000;
 
+/// How often hostile clients may take what was meant for somebody who waits.
+const THEFTS_MAX: usize = 100;
+
 /// Tuples that may be left over.
 const LEFT_OVER_MAX: usize = 1_000;
 
@@ -188,12 +191,12 @@ impl Run {
         let cancelled = self.rng.chance(300);
         let waiting = self.world.unfinished().count();
         let feeder = self.judge();
-        for _ in 0..=waiting {
+        for _ in 0..=waiting + THEFTS_MAX {
             let open: Vec<_> = self.world.unfinished().map(|i| i.handle).collect();
             if open.is_empty() || !self.world.violations().is_empty() {
                 break;
             }
-            let before = open.len();
+            let (before, stolen) = (open.len(), stolen(&self.world));
             for handle in open {
                 match cancelled {
                     true => self.world.cancel(handle),
@@ -202,7 +205,8 @@ impl Run {
             }
             self.demand("a fed or cancelled operation ends", move |world| {
                 let waiting = world.unfinished().filter(|i| i.waits).count();
-                waiting < before && world.unfinished().all(|i| i.waits)
+                let fed = waiting < before || self::stolen(world) > stolen;
+                fed && world.unfinished().all(|i| i.waits)
             });
         }
         self.demand("every operation ends", |world| {
@@ -300,6 +304,13 @@ impl Run {
         }
         stopped
     }
+}
+
+/// Entries that hostile clients took. What was meant for somebody who waits may be among them.
+fn stolen(world: &World) -> usize {
+    let decided = world.observer.decided();
+    let foreign = decided.filter(|(_, take)| !world.observer.trusts(&take.payload.client));
+    foreign.count()
 }
 
 /// What a client still has to do in the first phase.

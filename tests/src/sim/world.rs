@@ -85,7 +85,7 @@ impl World {
         let mut rng = Rng::new(setup.seed);
         Self {
             network: Network::new(setup.weather, rng.fork()),
-            observer: Observer::new(*configuration.signing_context()),
+            observer: Observer::new(&configuration),
             trace: Trace::default(),
             replicas: BTreeMap::new(),
             clients: Vec::new(),
