@@ -4,6 +4,7 @@
 //! Each check returns all that it objects to, one line per finding with file and line, so that one
 //! run shows the whole list. Exceptions stand in `exceptions.rs`, and only there.
 
+mod attacks;
 mod dependencies;
 mod documents;
 mod exceptions;
