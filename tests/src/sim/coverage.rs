@@ -27,7 +27,6 @@ pub const DEMANDED: &[&str] = &[
     "choice (b): T first votes",
     "choice (c): a Take",
     "choice (c): release",
-    "choice (c): the last epoch",
     "client reports a fault",
     "commit decision in a higher ballot",
     "commit decision in ballot 0",
