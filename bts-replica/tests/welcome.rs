@@ -98,7 +98,7 @@ async fn welcome_refused_replica_is_told_why() {
 }
 
 #[tokio::test]
-async fn welcome_second_incarnation_is_refused_on_both_ways() {
+async fn welcome_a8_second_incarnation_is_refused_on_both_ways() {
     let rig = Rig::new(4, 1);
     let running: Vec<Running> = (0..3).map(|index| rig.start(index)).collect();
     let (first, reply) = rig.greet("replica-3", 0, &rig.replica_hello(3, 1)).await;
