@@ -186,7 +186,7 @@ fn b4_iv_none_after_lost_connections() {
 }
 
 /// B6. 1. A faulty key has fifty waiters that stay mute. 2. An `in` of somebody else waits. 3. An entry
-/// comes: the mute ones cost time, not the tuple.
+/// comes, again and again: the mute ones cost time, not the tuple.
 #[test]
 fn b6_mute_waiters_do_not_starve_others() {
     let mut c = Cluster::new(4, 1, &[]);
@@ -205,11 +205,13 @@ fn b6_mute_waiters_do_not_starve_others() {
             villain.tell(&mut c, to, ClientBody::Read(read));
         }
     }
-    let waiting = c.start(worker, take(template("x *"), true));
-    c.run_ms(50);
-    c.out(writer, tuple("x 1"));
-    c.run_ms(SOON_MS);
-    assert!(!c.is_open(waiting), "the mute ones have it all");
+    for number in 0..6 {
+        let waiting = c.start(worker, take(template("x *"), true));
+        c.run_ms(50);
+        c.out(writer, tuple(&format!("x {number}")));
+        c.run_ms(SOON_MS);
+        assert!(!c.is_open(waiting), "the mute ones have it all");
+    }
     c.judge();
 }
 
@@ -325,16 +327,15 @@ fn g5_replica_that_missed_the_end_is_told() {
     let (writer, taker, reader) = (c.client(), c.client(), c.client());
     c.out(writer, tuple("x 1"));
     c.run_ms(20);
-    c.isolate(2);
+    c.world.lose(move |f| {
+        let answers = ["given", "removed", "not held"]
+            .iter()
+            .any(|kind| f.is(kind));
+        f.to == replica(2) && f.from != Node::Client(reader) && !answers
+    });
     assert!(c.inp(taker, template("x *")).is_some());
     c.crash_client(taker);
     c.isolate(3);
-    c.world.heal_one_way(replica(2), Node::Client(reader));
-    c.world.heal_one_way(Node::Client(reader), replica(2));
-    for other in [0, 1] {
-        c.world.heal_one_way(replica(other), replica(2));
-        c.world.heal_one_way(replica(2), replica(other));
-    }
     let handle = c.start(reader, take(template("x *"), false));
     c.run_ms(SOON_MS);
     assert!(!c.is_open(handle), "s2 was never told");
