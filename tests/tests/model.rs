@@ -1,6 +1,7 @@
 //! The model check with small bounds, whose state counts are known; the long one is
 //! `cargo run --release -p bts-tests --bin model` (docs/verification.md).
 
+use bts_tests::model::swap::{self, Read, SwapBounds};
 use bts_tests::model::{self, Bounds, Twist, Verdict, Violation};
 
 fn small() -> Bounds {
@@ -116,4 +117,37 @@ fn model_wrong_thresholds_end_in_disagreement() {
             "{twist}"
         );
     }
+}
+
+/// x is at two correct replicas, one of which applied the swap; another may at any time.
+#[test]
+fn model_a1_swap_is_never_seen_undone() {
+    let free = [0b010, 0b100].into_iter();
+    for (free, liar_finds) in free.flat_map(|free| [(free, false), (free, true)]) {
+        for reads in [[Read::X, Read::Y], [Read::Y, Read::X]] {
+            let bounds = SwapBounds {
+                reads,
+                free,
+                liar_finds,
+                ..SwapBounds::default()
+            };
+            let verdict = swap::run(&bounds);
+            assert!(
+                verdict.holds(),
+                "{bounds}: {verdict} {:#?}",
+                verdict.violation
+            );
+            assert!(!verdict.results.is_empty(), "{bounds}: no read ended");
+        }
+    }
+}
+
+/// The check sees: with plain "empty" from those that applied it, a swap is seen half done.
+#[test]
+fn model_a1_sees_a_swap_that_is_hidden() {
+    let bounds = SwapBounds {
+        hides_swap: true,
+        ..SwapBounds::default()
+    };
+    assert!(swap::run(&bounds).violation.is_some());
 }

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bts_tests::model::swap::{self, Read, SwapBounds};
 use bts_tests::model::{self, Bounds, Twist, Verdict};
 use clap::Parser;
 
@@ -41,6 +42,9 @@ struct Arguments {
     /// Leave nothing out of states.
     #[arg(long)]
     unreduced: bool,
+    /// Check reads beside a swap instead, with whole replicas and a whole client.
+    #[arg(long)]
+    swap: bool,
     /// Give up after so many states.
     #[arg(long, default_value_t = 200_000_000)]
     states: usize,
@@ -48,6 +52,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.swap {
+        return swaps(arguments.states);
+    }
     let twists = match arguments.broken.as_deref() {
         None => vec![None],
         Some("all") => Twist::all().map(Some).collect(),
@@ -99,5 +106,37 @@ fn print(verdict: &Verdict) {
         println!("  => {violation}");
     } else {
         println!("{:?}", verdict.met);
+    }
+}
+
+/// One replica that held x has applied the swap, the others may at any time; both orders of reads, x
+/// at two correct replicas or at all, and a liar that shows nothing or all.
+fn swaps(states_max: usize) -> ExitCode {
+    let mut is_sound = true;
+    for (applied, free) in [(0b001, 0b110), (0b010, 0b101)] {
+        for number in 0..8u8 {
+            let bit = |place: u8| number >> place & 1;
+            let bounds = SwapBounds {
+                reads: [[Read::X, Read::Y], [Read::Y, Read::X]][usize::from(bit(0))],
+                holders: 2 + usize::from(bit(1)),
+                liar_finds: bit(2) == 1,
+                applied,
+                free,
+                states_max,
+                ..SwapBounds::default()
+            };
+            let began = Instant::now();
+            let verdict = swap::run(&bounds);
+            for line in verdict.violation.iter().flatten() {
+                println!("  {line}");
+            }
+            is_sound &= verdict.violation.is_none();
+            let seconds = began.elapsed().as_secs_f64();
+            println!("{bounds}: {verdict} ({seconds:.1} s)");
+        }
+    }
+    match is_sound {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }

@@ -19,6 +19,7 @@ mod material;
 mod reader;
 mod search;
 mod seen;
+pub mod swap;
 mod trace;
 mod twist;
 mod world;
