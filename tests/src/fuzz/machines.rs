@@ -1,6 +1,5 @@
-//! The machines themselves, among faulty ones that say what the bytes say: no machine panics,
-//! everything it sends can be decoded, what it keeps is bounded, and in a whole cluster nobody
-//! correct sees what cannot be.
+//! One machine among faulty ones that say what the bytes say: it does not panic, everything it
+//! sends can be decoded, and what it keeps is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +27,7 @@ const SENT_MAX: usize = 500;
 const LIMIT: usize = 3;
 
 /// Keys and knowledge of the faulty ones: all replicas from `first` on, and two clients.
+#[derive(Clone)]
 pub(super) struct Faulty {
     pub(super) gang: Gang,
     pub(super) replicas: Vec<ReplicaForge>,

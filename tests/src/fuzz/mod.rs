@@ -5,9 +5,11 @@
 //! * [`decode`]: frames, messages, the first words of a connection, what is signed.
 //! * [`verify`]: signatures and certificates, with keys that the fuzzer may use.
 //! * [`files`]: tuples as people type them, configurations, certificates and keys.
-//! * [`machines`]: whole clusters, in which a replica and clients say what the bytes say.
+//! * [`machines`]: one replica, or one client, to whom faulty ones say what the bytes say.
+//! * [`cluster`]: a whole cluster with such faulty ones in it.
 //! * [`seeds`]: where the first bytes come from.
 
+pub mod cluster;
 pub mod decode;
 mod draw;
 pub mod files;
@@ -44,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     target("identity", files::identity),
     target("replica", machines::replica),
     target("client", machines::client),
+    target("cluster", cluster::cluster),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {

@@ -230,7 +230,8 @@ fn scripts() -> Seeds {
     let mut rng = Rng::new(7);
     let mut script = |number: usize| {
         let bytes: Vec<u8> = (0..4 * number).flat_map(|_| rng.bytes()).collect();
-        ["replica", "client"].map(|target| (target, format!("chance-{number}"), bytes.clone()))
+        ["replica", "client", "cluster"]
+            .map(|target| (target, format!("chance-{number}"), bytes.clone()))
     };
     (1..=8).flat_map(&mut script).collect()
 }
