@@ -67,40 +67,52 @@ impl ClusterSize {
     /// `q`: acknowledgements, read replies and votes of a certificate. Two sets of this size share
     /// at least `f+1` replicas, so at least one correct one.
     pub fn ack_quorum(self) -> usize {
-        (self.n + self.f + 1).div_ceil(2)
+        self.q() - usize::from(mutant!(AckQuorumLess))
     }
 
     /// `F`: so many equal first votes decide at once. Fewer than `q` votes remain for any other
     /// value of ballot 0, even if all `f` liars vote twice.
     pub fn fast_quorum(self) -> usize {
-        (self.n + 3 * self.f) / 2 + 1
+        self.fast() - usize::from(mutant!(FastQuorumLess) && self.fast() > self.q())
     }
 
     /// `P`: promises of a recovery, all that can be waited for.
     pub fn promise_quorum(self) -> usize {
-        self.n - self.f
+        self.n - self.f - usize::from(mutant!(PromiseQuorumLess))
     }
 
     /// `T`: so many first votes among exactly `P` promises force their value. After a fast
     /// decision every `P` promises hold at least `T` votes for it and fewer for any other.
     pub fn forced_votes(self) -> usize {
-        self.fast_quorum() - 2 * self.f
+        self.fast() - 2 * self.f + usize::from(mutant!(ForcedVotesMore))
+            - usize::from(mutant!(ForcedVotesLess))
     }
 
     /// `R`: so many first votes for one Take among `q` read replies: the entry may be gone. It is
     /// more than `f`, so liars alone put nothing in doubt.
     pub fn doubt_votes(self) -> usize {
-        self.fast_quorum() + self.ack_quorum() - self.n - self.f
+        self.fast() + self.q() - self.n - self.f + usize::from(mutant!(DoubtVotesMore))
     }
 
     /// `f+1`: so many equal claims hold one of a correct replica, and are a fact.
     pub fn fact_quorum(self) -> usize {
-        self.f + 1
+        match mutant!(FactQuorumLess) {
+            true => self.f.max(1),
+            false => self.f + 1,
+        }
     }
 
     /// Number of co-proposers, `f+1` as in the paper: at least one is correct.
     pub fn co_proposers(self) -> usize {
         self.f + 1
+    }
+
+    fn q(self) -> usize {
+        (self.n + self.f + 1).div_ceil(2)
+    }
+
+    fn fast(self) -> usize {
+        (self.n + 3 * self.f) / 2 + 1
     }
 }
 

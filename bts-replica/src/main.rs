@@ -12,6 +12,9 @@ use bts_replica::{Settings, serve};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+#[cfg(bts_mutants)]
+compile_error!("rules broken on purpose are for the command `mutants` of bts-tests alone");
+
 /// Runs one replica of a BTS cluster.
 ///
 /// The settings file names the cluster file, key and certificate; `bts-certs cluster` makes them

@@ -37,6 +37,13 @@ struct Moved {
     is_stable: bool,
 }
 
+impl Moved {
+    /// True if a sending of round 2 may rest on it.
+    fn may_be_named(&self) -> bool {
+        self.is_stable || mutant!(StableUnasked) || mutant!(StableAfterRound2)
+    }
+}
+
 /// One sending of round 2.
 #[derive(Debug)]
 struct Sending {
@@ -113,11 +120,11 @@ impl Absence {
         wake: &mut Wake,
     ) -> bool {
         let enough = step.size().ack_quorum();
-        if self.sendings.iter().any(|s| s.confirmed.len() >= enough) {
+        if self.is_proven(enough, replies) {
             return true;
         }
         let empty = |(replica, answer): (&ReplicaId, &Answer)| {
-            let is_stable = |op| self.moved.get(op).is_some_and(|moved| moved.is_stable);
+            let is_stable = |op| self.moved.get(op).is_some_and(Moved::may_be_named);
             let watch = answer.empty?;
             answer
                 .moved
@@ -126,6 +133,9 @@ impl Absence {
                 .then_some((*replica, watch))
         };
         let empty: BTreeMap<_, _> = replies.all().iter().filter_map(empty).collect();
+        if mutant!(NoneAfterRound1) && empty.len() >= enough {
+            return true;
+        }
         if empty.len() < enough || !self.has_news(&empty) {
             return false;
         }
@@ -213,6 +223,24 @@ impl Absence {
         }
     }
 
+    /// True if `q` replicas confirmed one sending.
+    fn is_proven(&self, enough: usize, replies: &Replies) -> bool {
+        let late = |sending: &Sending| {
+            let answers = replies.all().iter();
+            answers
+                .filter(|(replica, answer)| {
+                    answer.empty.is_some() && !sending.asked.contains_key(replica)
+                })
+                .count()
+        };
+        let confirmed = |sending: &Sending| match mutant!(NoneCountsLateEmpty) {
+            true => sending.confirmed.len() + late(sending),
+            false => sending.confirmed.len(),
+        };
+        let is_open = mutant!(StableAfterRound2) && self.moved.values().any(|m| !m.is_stable);
+        !is_open && self.sendings.iter().any(|s| confirmed(s) >= enough)
+    }
+
     /// The same decision, if it was verified before.
     fn known(&self, decision: &Decision) -> Option<Arc<DecidedTake>> {
         let same = |moved: &&Moved| moved.decided.to_wire() == *decision;
@@ -230,7 +258,7 @@ impl Absence {
     }
 
     fn send(&mut self, step: &mut Step<'_>, asked: BTreeMap<ReplicaId, WatchId>) {
-        let stable = self.moved.iter().filter(|(_, moved)| moved.is_stable);
+        let stable = self.moved.iter().filter(|(_, moved)| moved.may_be_named());
         let stable: Vec<_> = stable.map(|(op, _)| *op).collect();
         let request = step.shared.requests.draw();
         let nonce = request.0;

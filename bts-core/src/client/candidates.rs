@@ -201,7 +201,9 @@ impl Candidates {
     /// Somebody took the entry: who reports it is told.
     pub(super) fn on_decided(&mut self, step: &mut Step<'_>, decided: &Arc<DecidedTake>) {
         if let Some(case) = self.cases.remove(decided.id()) {
-            step.spread(case.sightings.keys().copied(), decided.to_wire());
+            if !mutant!(MissedDecideNotAsked) {
+                step.spread(case.sightings.keys().copied(), decided.to_wire());
+            }
             close(step, case);
         }
         self.remember(decided.id(), Dropped::Decided(Arc::clone(decided)));

@@ -109,10 +109,14 @@ impl Case {
 
     /// How the entry stands with this content.
     pub(super) fn standing(&self, size: ClusterSize, hash: ContentHash) -> Standing {
-        if self.holders(hash).count() < size.ack_quorum() {
+        let enough = match mutant!(NoWriteBack) {
+            true => 1,
+            false => size.ack_quorum(),
+        };
+        if self.holders(hash).count() < enough {
             return Standing::Few;
         }
-        match self.undoubted(size, hash) >= size.ack_quorum() {
+        match self.undoubted(size, hash) >= enough {
             true => Standing::Present,
             false => Standing::Contested,
         }
@@ -134,7 +138,10 @@ impl Case {
             }
         }
         let doubt_votes = size.doubt_votes();
-        let harmless = votes.values().map(|count| (*count).min(doubt_votes - 1));
+        let harmless = votes.values().map(|count| match mutant!(ReadIgnoresVotes) {
+            true => *count,
+            false => (*count).min(doubt_votes - 1),
+        });
         without_vote + harmless.sum::<usize>()
     }
 
@@ -144,7 +151,10 @@ impl Case {
         if self.is_over(sighting.epoch) {
             return (None, None);
         }
-        let lock = sighting.lock.as_ref();
+        let lock = sighting
+            .lock
+            .as_ref()
+            .filter(|_| !mutant!(ReadIgnoresLocks));
         (lock.map(|lock| lock.statement().value), sighting.first)
     }
 

@@ -120,6 +120,9 @@ impl Engagement {
             }
             ReplyBody::Contended { id, status } => {
                 self.on_declined(from, request);
+                if mutant!(LeavesWithoutProof) && self.declined.len() >= step.size().fact_quorum() {
+                    return Some(End::Forgotten);
+                }
                 self.on_status(step, from, &id, status)
             }
             ReplyBody::Status { id, status } => self.on_status(step, from, &id, status),

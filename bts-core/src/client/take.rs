@@ -312,6 +312,12 @@ impl Take {
                 taken: choice.found(),
                 applied: BTreeSet::new(),
             });
+            if let (true, Stage::Spreading(spreading)) =
+                (mutant!(SwapReturnsAtDecision), &self.stage)
+            {
+                let outcome = spreading.outcome();
+                return self.finish(step, outcome);
+            }
             return None;
         }
         step.spread(step.everyone(), decision);

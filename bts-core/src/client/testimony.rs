@@ -160,6 +160,7 @@ impl Candidates {
 
     fn see(&mut self, step: &mut Step<'_>, from: ReplicaId, report: Checked, ripe_at: Time) {
         match self.dropped.get(&report.id) {
+            Some(Dropped::Decided(_)) if mutant!(MissedDecideNotAsked) => return,
             Some(Dropped::Decided(decided)) => return step.spread([from], decided.to_wire()),
             Some(Dropped::Removed) => {
                 return step.tell([from], &ClientBody::Dropped { id: report.id });
@@ -359,19 +360,20 @@ fn add_content(
     case.forget_unreported();
     let context = step.shared.options.configuration.signing_context();
     let fitted = Fitted::new(context, &case.id, from, content);
-    let Some((hash, fitted)) = fitted.filter(|(hash, _)| *hash == said) else {
+    let fits = |(hash, _): &(ContentHash, Fitted)| *hash == said || mutant!(ContentUnchecked);
+    let Some((_, fitted)) = fitted.filter(fits) else {
         case.fetch.on_failure(step.now);
         return step.accuse(
             from,
             format_args!("sent a content of {} that does not fit its hash", case.id),
         );
     };
-    if case.spoilt.contains(&(hash, from)) {
+    if case.spoilt.contains(&(said, from)) {
         return case.fetch.on_failure(step.now);
     }
     if template.matches(&fitted.tuple) {
-        case.contents.entry(hash).or_insert(fitted);
+        case.contents.entry(said).or_insert(fitted);
     } else {
-        case.misfits.insert(hash);
+        case.misfits.insert(said);
     }
 }

@@ -65,7 +65,7 @@ impl Statement {
         };
         let fits_epoch = match self.value {
             Value::Take(_) => true,
-            Value::Release => self.epoch.0 < EPOCH_MAX,
+            Value::Release => self.epoch.0 < EPOCH_MAX || mutant!(ReleaseInLastEpoch),
             Value::Expire => false,
         };
         match fits_ballot && fits_epoch {
@@ -185,7 +185,9 @@ impl Certificate {
     pub fn meaning(&self, size: ClusterSize) -> CertificateKind {
         let decides = match self.kind {
             VoteKind::First => self.votes.len() >= size.fast_quorum(),
-            VoteKind::Prepare => false,
+            VoteKind::Prepare => {
+                mutant!(PrepareVotesDecide) && self.votes.len() >= size.fast_quorum()
+            }
             VoteKind::Commit => self.votes.len() >= size.ack_quorum(),
         };
         match decides {

@@ -85,8 +85,14 @@ pub fn choose(size: ClusterSize, promises: &[ValidPromise]) -> Result<Choice, Ba
     if !are_alike(promises, instance) {
         return Err(BadPromises::Mixed);
     }
-    let forced = highest_lock(promises).or_else(|| enough_first_votes(size, promises));
+    let forced = match mutant!(VotesBeforeLocks) {
+        true => enough_first_votes(size, promises).or_else(|| highest_lock(promises)),
+        false => highest_lock(promises).or_else(|| enough_first_votes(size, promises)),
+    };
     Ok(match forced {
+        Some(Value::Take(_)) if mutant!(ReleaseThoughVotes) && highest_lock(promises).is_none() => {
+            free(&first.id, first.epoch, promises)
+        }
         Some(value) => Choice::Forced(value),
         None => free(&first.id, first.epoch, promises),
     })
@@ -120,7 +126,7 @@ fn are_alike(promises: &[ValidPromise], instance: (&EntryId, Epoch, Ballot)) -> 
     promises.iter().all(|promise| {
         let payload = promise.payload();
         let same = (&payload.id, payload.epoch, payload.ballot) == instance;
-        same && replicas.insert(promise.replica())
+        same && (replicas.insert(promise.replica()) || mutant!(PromisesNotDistinct))
     })
 }
 
@@ -128,7 +134,10 @@ fn are_alike(promises: &[ValidPromise], instance: (&EntryId, Epoch, Ballot)) -> 
 fn highest_lock(promises: &[ValidPromise]) -> Option<Value> {
     let locks = promises.iter().filter_map(ValidPromise::lock);
     locks
-        .max_by_key(|lock| lock.statement().ballot)
+        .max_by_key(|lock| match mutant!(LowestLockChosen) {
+            true => u32::MAX - lock.statement().ballot.0,
+            false => lock.statement().ballot.0,
+        })
         .map(|lock| lock.statement().value)
 }
 
@@ -155,7 +164,7 @@ fn free(id: &EntryId, epoch: Epoch, promises: &[ValidPromise]) -> Choice {
         .map(|(op, take)| (take_order(id, epoch, &take.client, *op), take))
         .collect();
     let takes = all.into_values().cloned();
-    match epoch.0 < EPOCH_MAX {
+    match epoch.0 < EPOCH_MAX || mutant!(ReleaseInLastEpoch) {
         true => Choice::Free {
             takes: takes.collect(),
             release: true,

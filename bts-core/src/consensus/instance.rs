@@ -57,9 +57,11 @@ impl Instance {
     pub fn may_first_vote(&self, op: OpId) -> Result<(), Refusal> {
         match self.first {
             Some(first) if first == op => Ok(()),
-            _ if self.promised > Ballot::ZERO => Err(Refusal::Promised(self.promised)),
-            Some(_) => Err(Refusal::VotedOtherwise),
-            None => Ok(()),
+            _ if self.promised > Ballot::ZERO && !mutant!(FirstVoteAfterPromise) => {
+                Err(Refusal::Promised(self.promised))
+            }
+            Some(_) if !mutant!(FirstVoteTwice) => Err(Refusal::VotedOtherwise),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -89,7 +91,9 @@ impl Instance {
             return Err(Refusal::Promised(self.promised));
         }
         match self.voted {
-            Some((voted, other)) if voted == ballot && other != value => {
+            Some((voted, other))
+                if voted == ballot && other != value && !mutant!(PrepareVoteTwice) =>
+            {
                 Err(Refusal::VotedOtherwise)
             }
             _ => Ok(()),
@@ -103,8 +107,8 @@ impl Instance {
             Ok(()),
             "a prepare vote it may not give"
         );
-        assert_eq!(
-            self.promised, ballot,
+        assert!(
+            self.promised == ballot || mutant!(LockReplacedByLower),
             "a ballot is entered before it is voted in"
         );
         self.voted = Some((ballot, value));
@@ -112,7 +116,7 @@ impl Instance {
 
     /// May it accept a lock of this ballot?
     pub fn may_lock(&self, ballot: Ballot) -> Result<(), Refusal> {
-        match self.promised > ballot {
+        match self.promised > ballot && !mutant!(LockIgnoresPromised) {
             true => Err(Refusal::Promised(self.promised)),
             false => Ok(()),
         }
@@ -123,6 +127,9 @@ impl Instance {
     pub fn lock(&mut self, certificate: ValidCertificate) {
         let ballot = certificate.statement().ballot;
         assert_eq!(self.may_lock(ballot), Ok(()), "a lock it may not accept");
+        if mutant!(LockIgnoresPromised) || mutant!(LockReplacedByLower) {
+            return self.lock_unbound(certificate);
+        }
         assert_eq!(
             self.promised, ballot,
             "a ballot is entered before it is locked in"
@@ -141,5 +148,14 @@ impl Instance {
             "a lock replaced by a lower one"
         );
         self.locked = Some(certificate);
+    }
+
+    /// Accepts a lock although its ballot was not entered, or a higher one was.
+    fn lock_unbound(&mut self, certificate: ValidCertificate) {
+        let ballot = |lock: &ValidCertificate| lock.statement().ballot;
+        let is_lower = |held: &ValidCertificate| ballot(held) > ballot(&certificate);
+        if mutant!(LockReplacedByLower) || !self.locked.as_ref().is_some_and(is_lower) {
+            self.locked = Some(certificate);
+        }
     }
 }

@@ -175,7 +175,8 @@ impl Verifier {
         if valid.kind() == VoteKind::Commit {
             return Err(Forgery::NotALock);
         }
-        match valid.statement().id == *id && valid.statement().epoch == epoch {
+        let is_of_it = valid.statement().id == *id && valid.statement().epoch == epoch;
+        match is_of_it || mutant!(LockOfAnyInstance) {
             true => Ok(valid),
             false => Err(Forgery::WrongInstance),
         }

@@ -49,6 +49,8 @@ pub struct SigningContext {
 impl SigningContext {
     /// The leaf of a message: the hash of all that its signature binds.
     pub fn leaf(&self, kind: Kind, signer: &PublicKey, payload: &[u8]) -> Digest {
+        #[cfg(bts_mutants)]
+        let payload = &crate::mutant::bound_part(kind, payload)[..];
         let configuration = match kind {
             Kind::Entry | Kind::Take | Kind::EndSession => [0; 32],
             Kind::First | Kind::Prepare | Kind::Commit | Kind::Promise => self.configuration.0,

@@ -250,10 +250,13 @@ impl Verifier {
         let statement = self.statement(certificate.kind, &certificate.payload)?;
         let mut voters = BTreeSet::new();
         for (replica, seal) in &certificate.votes {
-            if !voters.insert(*replica) {
+            if !voters.insert(*replica) && !mutant!(VotersNotDistinct) {
                 return Err(Forgery::VoterTwice(*replica));
             }
             self.vote_seal(certificate.kind, &certificate.payload, *replica, seal)?;
+        }
+        if mutant!(VotersNotDistinct) {
+            voters.extend((0..).map(ReplicaId).take(certificate.votes.len()));
         }
         if voters.len() < self.configuration.size().ack_quorum() {
             return Err(Forgery::TooFewVotes(voters.len()));
@@ -325,6 +328,10 @@ impl Verifier {
             .signing_context()
             .leaf(kind, signer, payload);
         if self.trust == Trust::OwnLog {
+            return Ok(leaf);
+        }
+        let is_vote = matches!(kind, Kind::First | Kind::Prepare | Kind::Commit);
+        if kind == Kind::Take && mutant!(UnsignedTake) || is_vote && mutant!(UnsignedVote) {
             return Ok(leaf);
         }
         let root = batch::root(leaf, &seal.path).ok_or(Forgery::PathTooLong)?;

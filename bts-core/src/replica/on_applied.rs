@@ -186,6 +186,7 @@ impl Replica {
                 }
             }
             Some(_) => self.count("peer applied another decision"),
+            None if mutant!(MissedDecideNotAsked) => {}
             None => {
                 let key = FetchKey::Decision(id.clone());
                 let by = Principal::Replica(from);
@@ -211,7 +212,9 @@ impl Replica {
         self.ask_anew(peer, out);
         let open: Vec<_> = self.contests.keys().cloned().collect();
         for id in open {
-            self.repeat_promise(&id, &[peer]);
+            if !mutant!(PromiseNotRepeated) {
+                self.repeat_promise(&id, &[peer]);
+            }
             self.repeat_own(&id, &[peer]);
         }
     }
@@ -274,7 +277,8 @@ impl Replica {
         let quorum = self.size.ack_quorum();
         let synced = self.gate.is_synced_to();
         let unstable = self.streams.unstable.get(id);
-        if unstable.is_some_and(|u| u.logged <= synced && u.peers.len() + 1 >= quorum) {
+        let is_stable = |u: &Unstable| u.peers.len() + 1 >= quorum || mutant!(StableAssumed);
+        if unstable.is_some_and(|u| u.logged <= synced && is_stable(u)) {
             self.streams.unstable.remove(id);
             self.count("stable by applied");
         }

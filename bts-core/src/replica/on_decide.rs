@@ -39,9 +39,24 @@ impl Replica {
             Ok(outcome) => outcome,
             Err(forgery) => return self.blame_client(from, request, forgery, out),
         };
-        let result = self.on_outcome(Principal::Client(from), outcome.clone(), out);
+        let result = match &outcome {
+            Outcome::Taken(decided) if mutant!(PutAlone) && decided.take().client != from.key => {
+                let puts = decided.puts();
+                puts.into_iter()
+                    .take(1)
+                    .for_each(|put| self.insert(put, out));
+                Applied::Done
+            }
+            _ => self.on_outcome(Principal::Client(from), outcome.clone(), out),
+        };
         match (result, outcome) {
-            (Applied::Lacks(origin), _) => {
+            (Applied::Lacks(origin), outcome) => {
+                if mutant!(AppliedUnapplied)
+                    && let Outcome::Taken(decided) = outcome
+                {
+                    let (id, op) = (decided.id().clone(), decided.op());
+                    self.promise(from, request, ReplyBody::Applied { id, op });
+                }
                 let again = ClientRequest {
                     request,
                     settled_below: TakeNumber(0),
@@ -171,7 +186,9 @@ impl Replica {
             return Applied::Done;
         }
         let origin = id.origin().map(|(origin, _)| origin);
-        if let Some(origin) = origin.filter(|origin| !self.store.is_removed(origin)) {
+        let is_missing =
+            |origin: &EntryId| !self.store.is_removed(origin) && !mutant!(DescentIgnored);
+        if let Some(origin) = origin.filter(is_missing) {
             return Applied::Lacks(origin);
         }
         let held = self.contents_of(id);
@@ -186,7 +203,9 @@ impl Replica {
             removal: Removal::Decision(decided.to_wire()),
         });
         for put in decided.puts() {
-            self.wake(&put, out);
+            if !mutant!(PutWakesNobody) {
+                self.wake(&put, out);
+            }
             self.stash.wake(&put.id);
         }
         self.stash.wake(id);
@@ -221,8 +240,10 @@ impl Replica {
                 certificate: certificate.certificate().clone(),
             }
         });
-        let contents = self.contents_of(id);
-        contents.iter().for_each(|content| self.wake(content, out));
+        if !mutant!(ReleaseWakesNobody) {
+            let contents = self.contents_of(id);
+            contents.iter().for_each(|content| self.wake(content, out));
+        }
         self.stash.wake(id);
     }
 

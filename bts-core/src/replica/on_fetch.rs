@@ -214,7 +214,7 @@ impl Replica {
 
     /// A client says that an entry reported here is gone (G5).
     pub(super) fn on_dropped(&mut self, from: ClientRef, id: &EntryId, out: &mut Outputs) {
-        if self.store.slot(id).is_some() {
+        if self.store.slot(id).is_some() && !mutant!(MissedDecideNotAsked) {
             let key = FetchKey::Decision(id.clone());
             self.want(key, Principal::Client(from), out);
         }

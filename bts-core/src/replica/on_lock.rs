@@ -153,10 +153,11 @@ impl Replica {
             // that entering its ballot takes would be none for anybody [B2].
             return Locked::Unfounded;
         }
-        if statement.ballot > self.store.promised(&statement.id) {
-            self.enter(&statement.id, statement.ballot, out);
+        let promised = self.store.promised(&statement.id);
+        if statement.ballot > promised && !mutant!(LockReplacedByLower) {
+            self.join(&statement.id, statement.ballot, out);
         }
-        if statement.ballot < self.store.promised(&statement.id) {
+        if statement.ballot < promised && !mutant!(LockIgnoresPromised) {
             self.count("lock refused");
             return Locked::Refused;
         }

@@ -142,9 +142,10 @@ impl Replica {
 
     /// Inserts the content of a written entry, unless it is held or removed. A second content of one
     /// id convicts its writer and is stored all the same.
-    fn insert(&mut self, content: HeldContent, out: &mut Outputs) {
+    pub(super) fn insert(&mut self, content: HeldContent, out: &mut Outputs) {
         let id = &content.id;
-        if self.store.is_removed(id) || self.store.content(id, &content.hash).is_some() {
+        let is_removed = self.store.is_removed(id) && !mutant!(RemovedNotKept);
+        if is_removed || self.store.content(id, &content.hash).is_some() {
             return;
         }
         let others = self.store.slot(id).map_or(&[][..], |slot| &slot.contents);
@@ -170,6 +171,7 @@ impl Replica {
     /// True if the entry is held or removed: storing it changes nothing.
     fn is_settled(&self, entry: &Verified<EntryPayload>) -> bool {
         let hash = ContentHash(entry.leaf());
-        self.store.is_removed(&entry.id) || self.store.content(&entry.id, &hash).is_some()
+        let is_removed = self.store.is_removed(&entry.id) && !mutant!(RemovedNotKept);
+        is_removed || self.store.content(&entry.id, &hash).is_some()
     }
 }

@@ -157,8 +157,8 @@ impl Replica {
                 self.learn(take.clone(), None);
             }
         }
-        if statement.ballot > self.store.promised(id) {
-            self.enter(id, statement.ballot, out);
+        if statement.ballot > self.store.promised(id) && !mutant!(LockReplacedByLower) {
+            self.join(id, statement.ballot, out);
         }
         let (ballot, value) = (statement.ballot, statement.value);
         let instance = self
@@ -194,7 +194,7 @@ impl Replica {
         let mut promises = Vec::new();
         for signed in &proposal.promises {
             let signed = self.verifier.signed_promise(signed.clone())?;
-            let allows = |take: &TakePayload| self.allows(take);
+            let allows = |take: &TakePayload| self.allows(take) || mutant!(PolicyNotAsked);
             match ValidPromise::new(&self.verifier, signed, known, allows) {
                 Ok(promise) => promises.push(promise),
                 Err(PromiseFault::BadLock(forgery)) => return Err(forgery.into()),

@@ -87,7 +87,7 @@ impl Replica {
         let known = self.sessions.watch_of(&from, watch).cloned();
         let (since, moved) = match known {
             None => (Since::NoSuchWatch, Vec::new()),
-            Some(watch) if watch.broken => (Since::No, Vec::new()),
+            Some(watch) if watch.broken && !mutant!(WatchNotBroken) => (Since::No, Vec::new()),
             Some(watch) => {
                 let (space, takes) = (&watch.space, watch.mode.takes());
                 match self.moved(&from, space, &watch.template, takes, stable) {
@@ -218,9 +218,11 @@ impl Replica {
         let (mut named, mut free) = (Vec::new(), 0);
         self.store
             .visit_matches(&read.space, &read.template, start, |slot, content| {
-                if policy.may(&from.key, &read.space, content.access.as_ref(), takes) {
-                    let reserved = sessions.reserved_for(&content.id, now);
-                    let elsewhere = takes && reserved.is_some_and(|(client, _)| client != *from);
+                let reserved = sessions.reserved_for(&content.id, now);
+                let elsewhere = takes && reserved.is_some_and(|(client, _)| client != *from);
+                let access = content.access.as_ref();
+                let is_hidden = elsewhere && mutant!(ReservationHides);
+                if policy.may(&from.key, &read.space, access, takes) && !is_hidden {
                     let preference = match slot.is_contested() {
                         _ if elsewhere => Preference::Reserved,
                         true => Preference::Contested,
@@ -286,6 +288,9 @@ impl Replica {
         let sees = |content: &HeldContent| {
             template.matches(&content.tuple) && self.may(from, content, takes)
         };
+        if mutant!(PlainEmpty) {
+            return Some(Vec::new());
+        }
         let matching = self
             .unstable(space)
             .filter(|unstable| unstable.contents.iter().any(sees))

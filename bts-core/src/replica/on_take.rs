@@ -127,6 +127,9 @@ impl Replica {
 
     /// True if the content that the Take names is held (A2).
     pub(super) fn holds(&self, take: &TakePayload) -> bool {
+        if mutant!(VoteWithoutContent) {
+            return true;
+        }
         self.store.content(&take.id, &take.content).is_some()
     }
 
@@ -134,6 +137,9 @@ impl Replica {
     pub(super) fn allows(&self, take: &TakePayload) -> bool {
         let policy = self.options.configuration.policy();
         let content = self.store.content(&take.id, &take.content);
+        if mutant!(VoteWithoutContent) && content.is_none() {
+            return policy.allows(take, None);
+        }
         content.is_some_and(|content| policy.allows(take, content.access.as_ref()))
     }
 

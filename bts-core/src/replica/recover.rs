@@ -44,7 +44,7 @@ impl Replica {
             return false;
         };
         contest.learn(take, keep);
-        if untouched {
+        if untouched && !mutant!(TimerNotStarted) {
             contest.window_ends.get_or_insert(window_ends);
             if contest.takes.len() > 1 && unlocked {
                 contest.rivals_since.get_or_insert(rivals_since);
@@ -113,7 +113,9 @@ impl Replica {
             self.enter(id, Ballot(promised.0 + 1), out);
         } else if is_due(contest.repeat_at) {
             let peers = self.peers();
-            self.repeat_promise(id, &peers);
+            if !mutant!(PromiseNotRepeated) {
+                self.repeat_promise(id, &peers);
+            }
             self.repeat_own(id, &peers);
             let again = self.now + self.window_of(promised);
             if let Some(contest) = self.contests.get_mut(id) {
@@ -126,6 +128,23 @@ impl Replica {
     /// R-5.1b: enters or joins a higher ballot. The promise, with the first vote and the lock held
     /// before, is logged and sent in the same step (G3).
     pub(super) fn enter(&mut self, id: &EntryId, ballot: Ballot, out: &mut Outputs) {
+        let (signed, takes) = self.log_promise(id, ballot, out);
+        let again = self.now + self.window_of(ballot);
+        if let Some(contest) = self.contests.get_mut(id) {
+            contest.repeat_at = Some(again);
+        }
+        let peers = self.peers();
+        self.repeat_promise(id, &peers);
+        self.arm_contest(id);
+        self.hear(signed, takes, out);
+    }
+
+    fn log_promise(
+        &mut self,
+        id: &EntryId,
+        ballot: Ballot,
+        out: &mut Outputs,
+    ) -> (SignedPromise, Vec<Verified<TakePayload>>) {
         let epoch = self.store.epoch(id);
         let takes = self.takes_to_name(id);
         let bound = self.store.bound(id);
@@ -133,9 +152,12 @@ impl Replica {
             id: id.clone(),
             epoch,
             ballot,
-            first: bound.and_then(|bound| bound.instance.first()),
+            first: bound
+                .and_then(|bound| bound.instance.first())
+                .filter(|_| !mutant!(PromiseWithoutFirst)),
             lock: bound
                 .and_then(|bound| bound.instance.locked())
+                .filter(|_| !mutant!(PromiseWithoutLock))
                 .map(|lock| lock.certificate().clone()),
             takes: takes
                 .iter()
@@ -152,17 +174,21 @@ impl Replica {
             .expect("our own promise is well-formed");
         self.log(Change::Entered(signed.clone(), takes.clone()), out);
         self.count("ballot entered");
-        let again = self.now + self.window_of(ballot);
         let new = || Contest::new(epoch, None);
         let contest = self.contests.entry(id.clone()).or_insert_with(new);
         contest.window_ends = None;
         contest.rivals_since = None;
-        contest.repeat_at = Some(again);
+        contest.repeat_at = None;
         contest.own = None;
-        let peers = self.peers();
-        self.repeat_promise(id, &peers);
-        self.arm_contest(id);
-        self.hear(signed, takes, out);
+        (signed, takes)
+    }
+
+    /// Joins a ballot that others vote or lock in: enters it (G3).
+    pub(super) fn join(&mut self, id: &EntryId, ballot: Ballot, out: &mut Outputs) {
+        match mutant!(JoinsSilently) {
+            true => drop(self.log_promise(id, ballot, out)),
+            false => self.enter(id, ballot, out),
+        }
     }
 
     /// Takes a promise into account, if it is valid (G9c).
@@ -181,7 +207,8 @@ impl Replica {
                 .cloned()
                 .or_else(|| self.known_take(&id, op))
         };
-        let valid = ValidPromise::new(&self.verifier, signed, known, |take| self.allows(take));
+        let allows = |take: &TakePayload| self.allows(take) || mutant!(PolicyNotAsked);
+        let valid = ValidPromise::new(&self.verifier, signed, known, allows);
         let promise = match valid {
             Ok(promise) => promise,
             Err(fault) => {
@@ -253,7 +280,10 @@ impl Replica {
         let Some(contest) = self.contests.get_mut(id) else {
             return;
         };
-        let followed = contest.nth_highest(self.size.fact_quorum());
+        let followed = match mutant!(FollowsOne) {
+            true => contest.nth_highest(1),
+            false => contest.nth_highest(self.size.fact_quorum()),
+        };
         if let Some(ballot) = followed.filter(|ballot| *ballot > promised) {
             self.count("ballot: followed f+1");
             return self.enter(id, ballot, out);
@@ -261,7 +291,8 @@ impl Replica {
         if promised == Ballot::ZERO {
             return;
         }
-        let in_company = contest.promised_at_least(promised) >= self.size.promise_quorum();
+        let company = contest.promised_at_least(promised);
+        let in_company = company >= self.size.promise_quorum() || mutant!(WindowWithoutCompany);
         if in_company && contest.window_ends.is_none() {
             contest.window_ends = Some(window_ends);
         }

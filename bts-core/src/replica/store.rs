@@ -278,7 +278,10 @@ impl Store {
 
     fn insert(&mut self, content: HeldContent) {
         assert!(
-            !self.is_removed(&content.id),
+            !self.is_removed(&content.id)
+                || mutant!(RemovedNotKept)
+                || mutant!(DescentIgnored)
+                || mutant!(PutAlone),
             "a removed entry is never inserted: {content:?}"
         );
         let owner = owner_of(&content);
@@ -310,6 +313,9 @@ impl Store {
     fn decide(&mut self, decided: &Arc<DecidedTake>) {
         let id = decided.id();
         assert!(!self.is_removed(id), "an entry is decided once: {id}");
+        if mutant!(OneContentRemoved) || mutant!(RemovalDropped) {
+            return self.decide_but_keep(decided);
+        }
         if let Some(slot) = self.slots.remove(id) {
             self.close_vote(slot.bound.as_deref());
             self.live -= u64::from(!slot.contents.is_empty());
@@ -320,6 +326,30 @@ impl Store {
                     .remove((slot.ring, content.hash));
                 lower(&mut self.written, &owner_of(content));
             }
+        }
+        self.removed.insert(id);
+        self.decisions.insert(id.clone(), Arc::clone(decided));
+        decided.puts().into_iter().for_each(|put| self.insert(put));
+    }
+
+    /// Decides and leaves something of the entry: its other contents, or all of them if others
+    /// come in its place.
+    fn decide_but_keep(&mut self, decided: &Arc<DecidedTake>) {
+        let (id, taken) = (decided.id(), decided.take().content);
+        let all = mutant!(RemovalDropped) && !decided.take().puts.is_empty();
+        if let Some(slot) = self.slots.get_mut(id) {
+            let bound = slot.bound.take();
+            let gone =
+                |content: &HeldContent| !all && (content.hash == taken || mutant!(RemovalDropped));
+            let place = slot.ring;
+            let gone: Vec<_> = slot
+                .contents
+                .extract_if(.., |content| gone(content))
+                .collect();
+            let index = self.spaces.entry(id.space().clone()).or_default();
+            gone.iter()
+                .for_each(|content| index.remove((place, content.hash)));
+            self.close_vote(bound.as_deref());
         }
         self.removed.insert(id);
         self.decisions.insert(id.clone(), Arc::clone(decided));

@@ -138,6 +138,10 @@ fn defined_in_repository() -> BTreeSet<String> {
 fn named_in_repository() -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut code, mut tests) = (BTreeSet::new(), BTreeSet::new());
     for file in tree::files("rs") {
+        // Whoever breaks a rule does not follow it.
+        if file.path == "bts-core/src/mutant.rs" {
+            continue;
+        }
         if file.path.starts_with("bts-core/src/") {
             let (before, after) = split_at_tests(&file);
             code.extend(named(before));

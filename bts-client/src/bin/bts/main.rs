@@ -23,6 +23,9 @@ use args::{Args, Command};
 use exit::{Exit, Failure};
 use output::Output;
 
+#[cfg(bts_mutants)]
+compile_error!("rules broken on purpose are for the command `mutants` of bts-tests alone");
+
 fn main() -> ExitCode {
     let args = Args::parse();
     log_to_stderr(args.verbose);
