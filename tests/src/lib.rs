@@ -1,12 +1,16 @@
 //! The machinery that earns trust: a deterministic simulator that drives the very state machines
 //! the programs run ([`sim`]), replicas and clients that lie ([`adversary`]), judges of what
-//! correct clients saw ([`check`]); the same with real processes ([`process`], [`hostile`]); and what
-//! a fuzzer does to every way in ([`fuzz`]).
+//! correct clients saw ([`check`]); attacks step by step ([`directed`]); a search through all
+//! states of an instance ([`model`]); rules broken on purpose, to see that somebody notices
+//! ([`mutants`]); the same with real processes ([`process`], [`hostile`]); and what a fuzzer does
+//! to every way in ([`fuzz`]).
 
 pub mod adversary;
 pub mod check;
+pub mod directed;
 pub mod fuzz;
 pub mod hostile;
 pub mod model;
+pub mod mutants;
 pub mod process;
 pub mod sim;

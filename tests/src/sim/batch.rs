@@ -119,7 +119,7 @@ thread_local! {
 
 /// A panic of a machine is a failure of the run, not of the batch: its text. Other threads may run
 /// other seeds meanwhile.
-fn quietly<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+pub fn quietly<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = panic::take_hook();

@@ -228,6 +228,13 @@ impl World {
         }
     }
 
+    /// Ends an interception; what it held is lost.
+    pub fn discard(&mut self, of: Interception) {
+        let intercept = &mut self.intercepts.0[of.0];
+        intercept.filter = None;
+        intercept.held.clear();
+    }
+
     /// Sends on its way what a machine sent, or what a test says in its name.
     pub fn send(&mut self, flight: Flight) {
         let honest = self.is_honest(flight.from);
