@@ -8,6 +8,7 @@ mod attacks;
 mod dependencies;
 mod documents;
 mod exceptions;
+mod mutants;
 mod rules;
 mod size;
 mod tree;

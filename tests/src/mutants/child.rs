@@ -1,0 +1,100 @@
+//! The half that is built with broken rules: breaks one, and looks for somebody who notices.
+
+use std::time::{Duration, Instant};
+
+use bts_core::mutant::Mutant;
+
+use super::{Findings, Known, NOBODY};
+use crate::directed;
+use crate::model::{self, Bounds};
+use crate::sim::batch::quietly;
+use crate::sim::run::Run;
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// The first seed.
+    pub from: u64,
+    /// Seeds that are tried in any case.
+    pub least_seeds: u64,
+    /// Seeds that are tried if nothing else noticed it.
+    pub most_seeds: u64,
+    /// States of the model that are visited.
+    pub states: usize,
+    /// When to give up.
+    pub time: Duration,
+}
+
+/// All mutants.
+pub fn list() -> Vec<Known> {
+    let known = |mutant: &Mutant| Known {
+        name: format!("{mutant:?}"),
+        rule: mutant.rule().to_owned(),
+        breaks: mutant.breaks().to_owned(),
+    };
+    Mutant::ALL.iter().map(known).collect()
+}
+
+/// Breaks the rule of this name, or with the name of nobody none, and looks for somebody who
+/// notices; `None` if there is no such mutant.
+pub fn hunt(name: &str, effort: Effort) -> Option<Findings> {
+    let mut all = Mutant::ALL.iter();
+    let mutant = all.find(|mutant| format!("{mutant:?}") == name);
+    if mutant.is_none() && name != NOBODY {
+        return None;
+    }
+    Mutant::activate(mutant.copied());
+    let began = Instant::now();
+    let mut findings = Findings {
+        schedules: schedules(),
+        states: states(effort.states),
+        ..Findings::default()
+    };
+    let is_caught = findings.is_caught();
+    seeds(&mut findings, effort, began, is_caught);
+    Mutant::activate(None);
+    Some(findings)
+}
+
+fn schedules() -> Vec<(String, String)> {
+    let failed = directed::all().filter_map(|schedule| {
+        let why = quietly(schedule.run).err()?;
+        Some((schedule.name.to_owned(), why))
+    });
+    failed.collect()
+}
+
+fn states(most: usize) -> Option<(u64, String)> {
+    let bounds = Bounds {
+        states_max: most,
+        ..Bounds::default()
+    };
+    match quietly(|| model::run(&bounds)) {
+        Ok(verdict) => {
+            let (violation, _) = verdict.violation?;
+            Some((verdict.states as u64, violation.to_string()))
+        }
+        Err(panic) => Some((0, panic)),
+    }
+}
+
+fn seeds(findings: &mut Findings, effort: Effort, began: Instant, is_caught: bool) {
+    let count = match is_caught {
+        true => effort.least_seeds,
+        false => effort.most_seeds,
+    };
+    for seed in effort.from..effort.from + count {
+        if began.elapsed() > effort.time {
+            return;
+        }
+        findings.tried += 1;
+        let failed = match quietly(|| Run::new(seed).finish().0) {
+            Ok(report) => report.violations.first().cloned(),
+            Err(panic) => Some(panic),
+        };
+        if let Some(why) = failed {
+            findings.seeds = Some((findings.tried, format!("seed {seed}: {why}")));
+            return;
+        }
+    }
+}
