@@ -84,18 +84,22 @@ impl Case {
     pub(super) fn leading(&self) -> Option<ContentHash> {
         let all = self.sightings.values().flat_map(|s| &s.contents);
         let wanted = all.filter(|hash| !self.misfits.contains(hash));
-        wanted
-            .max_by_key(|hash| (self.holders(**hash).count(), **hash))
-            .copied()
+        let held = wanted.map(|hash| (self.holders(*hash).count(), *hash));
+        let most = held.filter(|(holders, _)| *holders > 0).max();
+        most.map(|(_, hash)| hash)
     }
 
-    /// Replicas that hold this content.
+    /// Replicas that hold this content. One that sent it badly signed does not.
     pub(super) fn holders(&self, hash: ContentHash) -> impl Iterator<Item = ReplicaId> {
-        let holds = move |(_, sighting): &(_, &Sighting)| sighting.contents.contains(&hash);
-        self.sightings
-            .iter()
-            .filter(holds)
-            .map(|(replica, _)| *replica)
+        self.holdings(hash).map(|(replica, _)| replica)
+    }
+
+    fn holdings(&self, hash: ContentHash) -> impl Iterator<Item = (ReplicaId, &Sighting)> {
+        let all = self.sightings.iter();
+        let all = all.map(|(replica, sighting)| (*replica, sighting));
+        all.filter(move |(replica, sighting)| {
+            sighting.contents.contains(&hash) && !self.spoilt.contains(&(hash, *replica))
+        })
     }
 
     /// Forgets contents that nobody reports any more.
@@ -127,10 +131,7 @@ impl Case {
     fn undoubted(&self, size: ClusterSize, hash: ContentHash) -> usize {
         let mut votes = BTreeMap::<OpId, usize>::new();
         let mut without_vote = 0;
-        for sighting in self.sightings.values() {
-            if !sighting.contents.contains(&hash) {
-                continue;
-            }
+        for (_, sighting) in self.holdings(hash) {
             match self.doubts(sighting) {
                 (Some(Value::Take(_) | Value::Expire), _) => {}
                 (_, Some(op)) => *votes.entry(op).or_default() += 1,

@@ -4,7 +4,7 @@
 use super::case::Case;
 use super::pace::{Backoff, Wake};
 use super::step::Step;
-use crate::ids::{ContentHash, RequestId};
+use crate::ids::{ContentHash, ReplicaId, RequestId};
 use crate::message::{ClientBody, FetchKey};
 use crate::time::{Span, Time};
 
@@ -15,7 +15,7 @@ const PATIENCE: Span = Span::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Fetch {
     wanted: Option<ContentHash>,
-    open: Vec<RequestId>,
+    open: Vec<(RequestId, Vec<ReplicaId>)>,
     again: Backoff,
 }
 
@@ -43,14 +43,22 @@ impl Fetch {
 
     /// Ends the search.
     pub(super) fn close(&mut self, step: &mut Step<'_>) {
-        for request in std::mem::take(self).open {
+        for (request, _) in std::mem::take(self).open {
             step.close(request);
         }
+    }
+
+    /// Who is asked by requests that are not answered.
+    fn asked(&self, step: &Step<'_>) -> Vec<ReplicaId> {
+        let open = self.open.iter();
+        let waiting = open.filter(|(request, _)| !step.shared.requests.is_complete(*request));
+        waiting.flat_map(|(_, asked)| asked).copied().collect()
     }
 }
 
 impl Case {
-    /// Asks for this content.
+    /// Asks for this content those of whom no answer is expected: whoever comes to hold it while an
+    /// earlier holder is silent is asked as well.
     pub(super) fn fetch_content(
         &mut self,
         step: &mut Step<'_>,
@@ -61,21 +69,21 @@ impl Case {
             self.fetch.close(step);
             self.fetch.wanted = Some(hash);
         }
-        let is_asked_of_all = self.fetch.open.len() > 1;
-        let is_complete = |request: &RequestId| step.shared.requests.is_complete(*request);
-        if is_asked_of_all && !self.fetch.open.iter().all(is_complete) {
+        let asked = self.fetch.asked(step);
+        let holders = self.holders(hash).filter(|holder| !asked.contains(holder));
+        let holders: Vec<_> = holders.collect();
+        if holders.is_empty() {
             return;
         }
         if self.fetch.again.strike(step.now) {
-            let holders: Vec<_> = self.holders(hash).collect();
             let one = step.shared.pace.pick(holders.iter().copied(), step.now);
-            let to = match self.fetch.open.is_empty() {
+            let to: Vec<_> = match self.fetch.open.is_empty() {
                 true => one.into_iter().collect(),
                 false => holders,
             };
             let key = FetchKey::Content(self.id.clone(), hash);
-            let request = step.ask(to, ClientBody::Fetch(key));
-            self.fetch.open.push(request);
+            let request = step.ask(to.iter().copied(), ClientBody::Fetch(key));
+            self.fetch.open.push((request, to));
         }
         wake.at(self.fetch.again.due_at());
     }

@@ -54,10 +54,7 @@ impl Case {
             }
         }
         let Some(held) = self.verified_content(step, hash) else {
-            if !self.misfits.contains(&hash) {
-                self.fetch_content(step, hash, wake);
-            }
-            return;
+            return self.fetch_content(step, hash, wake);
         };
         let body = match &held.source {
             Source::Entry(entry) => ClientBody::WriteBack {
@@ -124,8 +121,7 @@ impl Case {
     }
 
     /// The content with its signatures checked. If they are wrong, who sent it is a liar, and the
-    /// others that report it are asked: they may have it rightly signed. If nobody has, it is no
-    /// content.
+    /// others that report it, now or later, are asked: they may have it rightly signed.
     pub(super) fn verified_content(
         &mut self,
         step: &mut Step<'_>,
@@ -143,12 +139,6 @@ impl Case {
                 self.contents.remove(&hash);
                 self.spoilt.insert((hash, liar));
                 self.fetch.on_failure(step.now);
-                if self
-                    .holders(hash)
-                    .all(|holder| self.spoilt.contains(&(hash, holder)))
-                {
-                    self.misfits.insert(hash);
-                }
                 None
             }
         }

@@ -79,21 +79,51 @@ fn read_d5_full_content_that_does_not_fit_its_hash_is_not_believed() {
     desk.assert_pending();
     assert_eq!(desk.events.len(), 1);
     assert_eq!(desk.events[0].0, ReplicaId(3));
-    assert_eq!(fetches(&mut desk).len(), 1, "one of those that report it");
+    let asked = fetches(&mut desk);
+    assert_eq!(asked.len(), 1, "one of those that report it");
+    let one = asked[0].0;
     desk.pass_ms(25);
     let asked = fetches(&mut desk);
-    assert_eq!(asked.len(), 3, "then all of them");
+    assert_eq!(asked.len(), 2, "then the others");
     assert!(
         asked
             .iter()
-            .all(|(_, _, key)| *key == FetchKey::Content(entry.id.clone(), entry.hash))
+            .all(|(to, _, key)| *to != one
+                && *key == FetchKey::Content(entry.id.clone(), entry.hash))
     );
-    let lie = Given::Content(entry.id.clone(), altered(&desk, &entry));
-    desk.reply(3, asked[0].1, ReplyBody::Given(lie));
-    desk.assert_pending();
-    let given = Given::Content(entry.id.clone(), entry.content.clone());
-    desk.reply(0, asked[0].1, ReplyBody::Given(given));
+    for (to, request, _) in asked {
+        let given = match to {
+            3 => altered(&desk, &entry),
+            _ => entry.content.clone(),
+        };
+        desk.reply(
+            to,
+            request,
+            ReplyBody::Given(Given::Content(entry.id.clone(), given)),
+        );
+    }
     assert!(found(&desk.outcome(), &entry));
+}
+
+/// Nothing waits for one particular replica. 1. `s0` alone reports an entry, by its hash. 2. It is
+/// asked for the content, twice, and is gone for good. 3. `s1` comes to hold the entry: it is asked.
+#[test]
+fn read_content_is_asked_of_those_who_hold_it_later() {
+    let mut desk = Desk::new(4, 1);
+    desk.rdp();
+    let (request, _) = desk.read_request();
+    let entry = desk.entry(1);
+    desk.reply(0, request, named(vec![by_hash(&entry)]));
+    desk.reply(1, request, empty(1));
+    desk.reply(2, request, empty(1));
+    desk.pass_ms(100);
+    let asked = fetches(&mut desk);
+    assert!(!asked.is_empty() && asked.iter().all(|(to, _, _)| *to == 0));
+    desk.reply(1, request, named(vec![by_hash(&entry)]));
+    desk.pass_ms(200);
+    let asked = fetches(&mut desk);
+    let later = asked.into_iter().find(|(to, _, _)| *to == 1);
+    assert!(later.is_some(), "s1 is not asked");
 }
 
 /// The content of another entry under this id is refused, though its hash fits.

@@ -281,6 +281,33 @@ fn writeback_wrong_proof_is_its_senders_fault_alone() {
     panic!("what s0 holds is not written back");
 }
 
+/// The liar may come first and alone: when a correct replica reports the same put, it is a put.
+#[test]
+fn writeback_wrong_proof_of_the_only_one_does_not_spoil_the_put() {
+    let mut desk = Desk::new(4, 1);
+    let origin = desk.entry(1);
+    let rival = desk.rival(&origin, 0, 1, vec![Put::from(tuple(7))]);
+    let put = desk.put_of(&rival, 0, desk.decision(&rival));
+    let mut wrong = desk.decision(&rival);
+    wrong.certificate.votes.truncate(2);
+    let spoilt = desk.put_of(&rival, 0, wrong);
+    desk.rdp();
+    let (request, _) = desk.read_request();
+    desk.reply(3, request, named(vec![in_full(&spoilt)]));
+    desk.reply(0, request, empty(1));
+    desk.reply(1, request, empty(1));
+    desk.pass_ms(25);
+    assert_eq!(desk.events.len(), 1, "{:?}", desk.events);
+    for replica in [0, 1, 2] {
+        desk.reply(replica, request, named(vec![in_full(&put)]));
+    }
+    let outcome = desk.outcome();
+    assert!(
+        matches!(&outcome, Outcome::Found(found) if found.id == put.id),
+        "{outcome:?}"
+    );
+}
+
 /// A put whose proof does not hold is nobody's.
 #[test]
 fn writeback_put_with_a_forged_proof_is_not_relayed() {
