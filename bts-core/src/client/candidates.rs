@@ -179,17 +179,18 @@ impl Candidates {
         }
     }
 
-    /// True if some entry may yet prove to be present: one that a correct replica reports, or whose
-    /// content is known.
+    /// True if some entry may yet prove to be present, with a content that is looked for: one that a
+    /// correct replica reports, or whose content is known.
     pub(super) fn are_open(&self, step: &Step<'_>) -> bool {
         let size = step.size();
         self.cases.values().any(|case| {
             let Some(hash) = case.leading() else {
                 return false;
             };
-            let is_plausible = case.contents.contains_key(&hash)
-                || case.holders(hash).count() >= size.fact_quorum();
-            is_plausible && case.standing(size, hash) != Standing::Present
+            let is_known = case.contents.contains_key(&hash);
+            let is_present = case.standing(size, hash) == Standing::Present;
+            let is_plausible = is_known || case.holders(hash).count() >= size.fact_quorum();
+            is_plausible && !(is_known && is_present)
         })
     }
 

@@ -3,9 +3,9 @@
 use bts_core::client::{Op, Outcome};
 use bts_core::crypto::hash::Digest;
 use bts_core::ids::{EntryId, RequestId};
-use bts_core::message::{Candidate, ClientBody, Removal, ReplyBody};
+use bts_core::message::{Candidate, ClientBody, Given, Removal, ReplyBody};
 
-use crate::desk::{Desk, any, in_full, space, status};
+use crate::desk::{Desk, any, by_hash, in_full, space, status};
 
 fn list(desk: &mut Desk) -> Vec<(u16, RequestId)> {
     desk.invoke(Op::List {
@@ -70,6 +70,28 @@ fn list_empty_space() {
         desk.pass_ms(25);
     }
     assert!(listed(desk.outcome()).is_empty());
+}
+
+/// Present, but in full nobody sent it: also if it has another content, which all hold and which is
+/// not looked for, it is not left out.
+#[test]
+fn list_content_that_nobody_sent_is_asked_for() {
+    let mut desk = Desk::new(4, 1);
+    let asked = list(&mut desk);
+    let entry = desk.entry(1);
+    for (replica, request) in &asked[..3] {
+        desk.reply(*replica, *request, page(vec![by_hash(&entry)], None));
+    }
+    desk.pass_ms(25);
+    desk.assert_pending();
+    let fetch = desk.sent_of(|body| match body {
+        ClientBody::Fetch(key) => Some(key.clone()),
+        _ => None,
+    });
+    let (to, request, _) = fetch.first().cloned().expect("it is asked for");
+    let given = Given::Content(entry.id.clone(), entry.content.clone());
+    desk.reply(to, request, ReplyBody::Given(given));
+    assert_eq!(listed(desk.outcome()), [entry.id]);
 }
 
 /// A page that leads nowhere would keep us for ever.
