@@ -100,6 +100,13 @@ mutants! {
     StableAssumed, "R-4.2f", "a replica believes a decision stable when it applied it itself (C4)";
     AppliedUnapplied, "R-4.2f", "\"applied\" is said of a decision that waits for its origin";
 
+    // Over a restart.
+    SentBeforeSynced, "R-3.2", "votes and answers leave before what they depend on is stored (A9)";
+    FirstVoteForgotten, "R-7.5", "a restart forgets first votes (A11)";
+    PromiseForgotten, "R-7.5", "a restart forgets promises (A11)";
+    PrepareVoteForgotten, "R-7.5", "a restart forgets prepare votes (A10)";
+    LockForgotten, "R-7.5", "a restart forgets locks";
+
     // Reads and takes.
     NoWriteBack, "R-4.2b", "what any replica reports is returned without a write-back";
     ReadIgnoresVotes, "R-4.2a", "reads do not look at first votes";

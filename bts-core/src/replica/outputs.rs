@@ -148,11 +148,9 @@ impl Gate {
         out: &mut Outputs,
     ) -> Vec<ReleasedVote> {
         let mut votes = Vec::new();
-        while self
-            .held
-            .front()
-            .is_some_and(|(lsn, _)| *lsn <= self.synced)
-        {
+        let synced = self.synced;
+        let may_leave = |lsn: Lsn| lsn <= synced || mutant!(SentBeforeSynced);
+        while self.held.front().is_some_and(|(lsn, _)| may_leave(*lsn)) {
             match self.held.pop_front() {
                 Some((_, Held::Message(message))) => out.send.push(*message),
                 Some((_, Held::Vote(to, kind, statement))) => {

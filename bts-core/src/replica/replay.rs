@@ -63,6 +63,9 @@ impl Replica {
         if !self.gate.replay(lsn) {
             return Err(BadRecord::OutOfOrder(last));
         }
+        if is_forgotten(&record) {
+            return Ok(());
+        }
         let change = Change::from_record(own, record)?;
         self.store.admits(&change).map_err(BadRecord::Contradicts)?;
         let Change::Decided(decided) = &change else {
@@ -110,5 +113,16 @@ impl Replica {
         if let Some((promise, takes)) = promise {
             self.hear(promise, takes, out);
         }
+    }
+}
+
+/// No record is, unless a rule is broken on purpose.
+fn is_forgotten(record: &Record) -> bool {
+    match record {
+        Record::FirstVote(_) => mutant!(FirstVoteForgotten),
+        Record::Entered(..) => mutant!(PromiseForgotten),
+        Record::Prepared(..) => mutant!(PrepareVoteForgotten),
+        Record::Locked(..) => mutant!(LockForgotten),
+        Record::Entry(_) | Record::Decided(_) | Record::Released(_) => false,
     }
 }

@@ -9,6 +9,7 @@ use bts_core::ids::{Ballot, Epoch, SpaceName};
 
 use super::Schedule;
 use super::stage::{Item, Stage};
+use super::steps::{free_promises, half_voted, play, promises_of};
 
 /// All of them.
 pub(super) const ALL: &[Schedule] = &[
@@ -35,13 +36,6 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("a2_decision_with_other_take", a2_decision_with_other_take),
     Schedule::new("a3_takes_of_one_number", a3_takes_of_one_number),
 ];
-
-/// Plays an attack until somebody refuses, and looks at what is left.
-pub(super) fn play(attack: impl FnOnce(&mut Stage) -> Option<()>) {
-    let mut stage = Stage::new();
-    attack(&mut stage);
-    stage.end();
-}
 
 /// A Take that all replicas vote for; two of them in ballot 1 then.
 struct Fast {
@@ -175,13 +169,6 @@ fn release_lock(s: &mut Stage) -> (Certificate, (Item, SignedBytes)) {
     (lock, (item, one))
 }
 
-/// Promises of two correct replicas and the liar for ballot 1.
-fn free_promises(s: &mut Stage, item: &Item, takes: [&SignedBytes; 2]) -> [SignedBytes; 3] {
-    let lie = s.lie(item, 1, None, None, &takes);
-    let [one, two] = [0, 1].map(|number| s.promise_of(number, item, 1).expect("entered"));
-    [one, two, lie]
-}
-
 /// Two vote for A and one of them, with a third, enters ballot 1, where B is decided. Then the third
 /// is asked for its first vote.
 fn first_vote_too_late() {
@@ -198,22 +185,6 @@ fn first_vote_too_late() {
         s.reveal((&fast, Some(&a)), (&other, Some(&b)));
         Some(())
     });
-}
-
-/// Two vote for A; one of them, and a third, enter ballot 1. The lock of ballot 0.
-fn half_voted(s: &mut Stage) -> (Item, SignedBytes, SignedBytes, Certificate) {
-    let item = s.item();
-    let (b, a) = s.rivals(&item);
-    let votes = s.ask_votes(s.signer_of(&a), &a, &[0, 1]);
-    let lock = s.certify(&votes, false).expect("two and the liar");
-    s.enter([&b, &a], &[0, 2]);
-    (item, a, b, lock)
-}
-
-fn promises_of(s: &mut Stage, item: &Item, of: [u16; 2], take: &SignedBytes) -> [SignedBytes; 3] {
-    let lie = s.lie(item, 1, None, None, &[take]);
-    let [one, two] = of.map(|number| s.promise_of(number, item, 1).expect("entered"));
-    [one, two, lie]
 }
 
 /// So many votes for A as make a lock are shown as a decision, while B is decided in ballot 1.

@@ -6,8 +6,10 @@ pub mod ally;
 mod instance;
 mod progress;
 mod reads;
+mod restarts;
 mod rights;
 pub mod stage;
+mod steps;
 
 /// A schedule; it panics if something is wrong.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,12 @@ impl Schedule {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Schedule> {
-    let all = [instance::ALL, rights::ALL, reads::ALL, progress::ALL];
+    let all = [
+        instance::ALL,
+        rights::ALL,
+        reads::ALL,
+        restarts::ALL,
+        progress::ALL,
+    ];
     all.into_iter().flatten()
 }

@@ -9,8 +9,8 @@ use bts_core::message::PeerMessage;
 use bts_core::time::Span;
 
 use super::Schedule;
-use super::instance::play;
 use super::stage::Stage;
+use super::steps::play;
 use crate::sim::cluster::{Cluster, take, template, tuple};
 use crate::sim::node::{Flight, Node, replica};
 use crate::sim::setup::Setup;

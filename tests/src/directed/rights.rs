@@ -8,8 +8,8 @@ use bts_core::ids::{ContentHash, EntryId, Epoch, Seq, Session, TakeNumber};
 use bts_core::message::PeerMessage;
 
 use super::Schedule;
-use super::instance::play;
 use super::stage::{Item, Stage};
+use super::steps::play;
 use crate::sim::cluster::{space, template, tuple};
 use crate::sim::setup::{Setup, public};
 

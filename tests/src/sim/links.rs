@@ -168,6 +168,14 @@ impl World {
         }
     }
 
+    /// Ends a replica; nothing that it had not synced is left.
+    pub fn cut_power(&mut self, id: ReplicaId) {
+        if let Some(node) = self.replicas.get_mut(&id) {
+            node.disk.lose_unsynced(0);
+        }
+        self.crash_replica(id);
+    }
+
     /// Ends a client for good, as kill -9 does.
     pub fn crash_client(&mut self, number: usize) {
         self.trace

@@ -4,11 +4,12 @@
 //! * Two correct machines never hold contradicting decisions (agreement).
 //! * A correct replica never gives contradicting votes.
 //! * Nobody correct is accused of a fault.
+//! * No Take is decided that the policy of its space forbids.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bts_core::codec;
-use bts_core::configuration::Configuration;
+use bts_core::configuration::{Configuration, Policy};
 use bts_core::consensus::certificate::{SealedVote, Statement, Value, VoteKind};
 use bts_core::content::{Decision, EntryPayload, TakePayload};
 use bts_core::crypto::sign::{Kind, SignedBytes, SigningContext};
@@ -51,6 +52,7 @@ pub struct Observer {
     /// What the run came across.
     pub coverage: Coverage,
     context: SigningContext,
+    policy: Policy,
     size: ClusterSize,
     replicas: BTreeSet<ReplicaId>,
     clients: BTreeMap<PublicKey, Vec<ClientRef>>,
@@ -70,6 +72,7 @@ impl Observer {
         Self {
             coverage: Coverage::default(),
             context: *configuration.signing_context(),
+            policy: configuration.policy().clone(),
             size: configuration.size(),
             replicas: BTreeSet::new(),
             clients: BTreeMap::new(),
@@ -265,6 +268,11 @@ impl Observer {
             if earlier != op {
                 self.objections
                     .push(format!("{from} says {said}, but {earlier} took it"));
+            }
+            let take = self.takes.get(&op);
+            if take.is_some_and(|take| !self.policy.allows(&take.payload, None)) {
+                self.objections
+                    .push(format!("{from} says {said}, which the policy forbids"));
             }
         }
     }
