@@ -137,7 +137,7 @@ fn done_twice(evidence: &Evidence<'_>) -> Vec<String> {
 fn overlooked(evidence: &Evidence<'_>, operation: &Operation) -> Option<String> {
     let ended = operation.ended.filter(|_| is_blind(operation))?;
     let matching = evidence.matching(operation).into_iter();
-    let missed = matching.filter(|content| !operation.seen().contains(&content.found));
+    let missed = matching.filter(|content| !operation.saw(&content.found.id));
     let mut there: Vec<_> = missed
         .map(|content| (content.written_by, evidence.there_until(content), content))
         .filter(|(from, until, _)| *from < ended && operation.started < *until && from < until)

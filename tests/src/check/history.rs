@@ -124,6 +124,12 @@ impl Operation {
         }
     }
 
+    /// True if it saw this entry, with whatever content: one that a faulty writer gave several is
+    /// listed once.
+    pub fn saw(&self, id: &EntryId) -> bool {
+        self.seen().iter().any(|seen| seen.id == *id)
+    }
+
     /// What it saw, taken or not.
     pub fn seen(&self) -> &[Found] {
         match &self.answer {

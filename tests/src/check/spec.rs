@@ -97,7 +97,7 @@ impl Contents {
 
     /// What the operation does, as far as its answer tells. Most are one step; a listing is many,
     /// since it is no snapshot: each entry that it lists was there at some time while it lasted,
-    /// and each other one that matches was not.
+    /// and each other one that matches was not. An entry is listed with one of its contents.
     pub(super) fn duties(&self, operation: &Operation) -> Vec<Duty> {
         let template = operation.template();
         let must = |step: Step| Duty {
@@ -124,7 +124,7 @@ impl Contents {
                 let matching = template.map_or_else(Vec::new, |t| self.matching(operation, t));
                 let others = matching
                     .into_iter()
-                    .filter(|number| !all.contains(&self.all[*number]))
+                    .filter(|number| !operation.saw(&self.all[*number].id))
                     .map(|number| self.absent([number]));
                 there.chain(others).map(must).collect()
             }

@@ -234,7 +234,7 @@ impl<'a> Evidence<'a> {
             let by = content.written_by;
             let missed = blind.iter().filter(|operation| {
                 let fits = operation.template().is_some_and(|t| t.matches(&name.1));
-                let seen = operation.seen().contains(&content.found);
+                let seen = operation.saw(&content.found.id);
                 fits && !seen && operation.started > by && operation.space == *name.0.space()
             });
             let first = missed.min_by_key(|operation| operation.ended).copied();
