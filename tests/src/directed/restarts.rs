@@ -34,7 +34,7 @@ fn cut_power(s: &mut Stage, of: &[u16]) {
 
 /// All vote for A; the power fails; all are asked to vote for B.
 fn a11_first_vote_forgotten() {
-    play(|s| vote_twice(s));
+    play(vote_twice);
 }
 
 /// The same, and the power fails before the first votes are stored.
