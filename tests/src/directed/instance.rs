@@ -9,7 +9,9 @@ use bts_core::ids::{Ballot, Epoch, SpaceName};
 
 use super::Schedule;
 use super::stage::{Item, Stage};
-use super::steps::{free_promises, half_voted, play, promises_of};
+use super::steps::{
+    first_vote_after, half_voted, lock_carried_on, play, promises_of, propose_both,
+};
 
 /// All of them.
 pub(super) const ALL: &[Schedule] = &[
@@ -162,7 +164,7 @@ fn release_lock(s: &mut Stage) -> (Certificate, (Item, SignedBytes)) {
     let item = s.item();
     let (one, other) = s.rivals(&item);
     s.enter([&one, &other], &[0, 1]);
-    let promises = free_promises(s, &item, [&one, &other]);
+    let promises = promises_of(s, &item, [0, 1], &[&one, &other]);
     let said = s.says(&item, 1, Value::Release);
     let votes = s.propose(&said, &promises, &[&one, &other], &[0, 1]);
     let lock = s.certify(&votes, false).expect("a free choice");
@@ -172,26 +174,14 @@ fn release_lock(s: &mut Stage) -> (Certificate, (Item, SignedBytes)) {
 /// Two vote for A and one of them, with a third, enters ballot 1, where B is decided. Then the third
 /// is asked for its first vote.
 fn first_vote_too_late() {
-    play(|s| {
-        let (item, a, b, _) = half_voted(s);
-        let said = s.says(&item, 1, s.value(&b));
-        let promises = promises_of(s, &item, [0, 2], &b);
-        let votes = s.propose(&said, &promises, &[&a, &b], &[0, 1]);
-        let lock = s.certify(&votes, false).expect("a free choice");
-        let votes = s.ask_votes(s.signer_of(&a), &a, &[2]);
-        let fast = s.certify(&votes, true)?;
-        let commits = s.lock(&lock, &said, &b, &[0, 1]);
-        let other = s.certify(&commits, false)?;
-        s.reveal((&fast, Some(&a)), (&other, Some(&b)));
-        Some(())
-    });
+    play(|s| first_vote_after(s, |_| {}));
 }
 
 /// So many votes for A as make a lock are shown as a decision, while B is decided in ballot 1.
 fn decision_of_a_lock() {
     play(|s| {
         let (item, a, b, lock) = half_voted(s);
-        let promises = promises_of(s, &item, [0, 2], &b);
+        let promises = promises_of(s, &item, [0, 2], &[&b]);
         let said = s.says(&item, 1, s.value(&b));
         let other = s.ballot(&said, &promises, &[&a, &b], &[0, 2])?;
         s.reveal((&lock, Some(&a)), (&other, Some(&b)));
@@ -204,7 +194,7 @@ fn lock_below_promise() {
     play(|s| {
         let (item, a, b, lock) = half_voted(s);
         let said = s.says(&item, 1, s.value(&b));
-        let promises = promises_of(s, &item, [0, 2], &b);
+        let promises = promises_of(s, &item, [0, 2], &[&b]);
         let votes = s.propose(&said, &promises, &[&a, &b], &[0, 1]);
         let higher = s.certify(&votes, false).expect("a free choice");
         let before = s.says(&item, 0, s.value(&a));
@@ -241,22 +231,7 @@ fn lock_hidden_by_votes() {
 
 /// A is decided by a lock of ballot 0; the promise of one who holds it decides what comes after.
 fn lock_not_told() {
-    play(|s| {
-        let item = s.item();
-        let (b, a) = s.rivals(&item);
-        let votes = s.ask_votes(s.signer_of(&a), &a, &[0, 1]);
-        let lock = s.certify(&votes, false).expect("two and the liar");
-        s.enter([&a, &b], &[2]);
-        let before = s.says(&item, 0, s.value(&a));
-        let commits = s.lock(&lock, &before, &a, &[0, 1]);
-        let one = s.certify(&commits, false).expect("nobody promised more");
-        s.wait_for_window();
-        let promises = promises_of(s, &item, [0, 2], &b);
-        let said = s.says(&item, 1, s.value(&b));
-        let other = s.ballot(&said, &promises, &[&a, &b], &[1, 2])?;
-        s.reveal((&one, Some(&a)), (&other, Some(&b)));
-        Some(())
-    });
+    play(|s| lock_carried_on(s, |_| {}));
 }
 
 /// B is decided in ballot 1, then the lock of ballot 0 for A comes to one who holds that for B.
@@ -264,7 +239,7 @@ fn lock_replaced() {
     play(|s| {
         let (item, a, b, lock) = half_voted(s);
         let said = s.says(&item, 1, s.value(&b));
-        let promises = promises_of(s, &item, [0, 2], &b);
+        let promises = promises_of(s, &item, [0, 2], &[&b]);
         let one = s
             .ballot(&said, &promises, &[&a, &b], &[0, 1])
             .expect("a free choice");
@@ -290,7 +265,7 @@ fn lock_of_two() {
         let before = s.says(&item, 0, s.value(&a));
         s.lock(&lock, &before, &a, &[0]);
         s.enter([&a, &b], &[1, 2]);
-        let promises = promises_of(s, &item, [1, 2], &b);
+        let promises = promises_of(s, &item, [1, 2], &[&b]);
         let said = s.says(&item, 1, s.value(&b));
         let one = s
             .ballot(&said, &promises, &[&a, &b], &[1, 2])
@@ -311,7 +286,7 @@ fn prepared_by_all() {
         let item = s.item();
         let (a, b) = s.rivals(&item);
         s.enter([&a, &b], &[0, 1]);
-        let promises = free_promises(s, &item, [&a, &b]);
+        let promises = promises_of(s, &item, [0, 1], &[&a, &b]);
         let said = s.says(&item, 1, s.value(&a));
         let votes = s.propose(&said, &promises, &[&a, &b], &[0, 1, 2]);
         let all = s.certify(&votes, true).expect("a free choice");
@@ -330,17 +305,7 @@ fn prepared_by_all() {
 
 /// Two proposals in one ballot.
 fn prepared_twice() {
-    play(|s| {
-        let item = s.item();
-        let (a, b) = s.rivals(&item);
-        s.enter([&a, &b], &[0, 1]);
-        let promises = free_promises(s, &item, [&a, &b]);
-        for take in [&a, &b] {
-            let said = s.says(&item, 1, s.value(take));
-            s.propose(&said, &promises, &[&a, &b], &[0, 1]);
-        }
-        Some(())
-    });
+    play(|s| propose_both(s, |_| {}));
 }
 
 /// A decision made of one vote, four times.

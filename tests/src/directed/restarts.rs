@@ -5,7 +5,7 @@ use bts_core::ids::ReplicaId;
 
 use super::Schedule;
 use super::stage::Stage;
-use super::steps::{free_promises, half_voted, play, promises_of};
+use super::steps::{first_vote_after, lock_carried_on, play, propose_both};
 use crate::sim::setup::Setup;
 
 /// All of them.
@@ -64,56 +64,16 @@ fn vote_twice(s: &mut Stage) -> Option<()> {
 /// Two vote for A and one of them, with a third, enters ballot 1, where B is decided. The power of the
 /// third fails, and it is asked for its first vote.
 fn a11_promise_forgotten() {
-    play(|s| {
-        let (item, a, b, _) = half_voted(s);
-        let said = s.says(&item, 1, s.value(&b));
-        let promises = promises_of(s, &item, [0, 2], &b);
-        let votes = s.propose(&said, &promises, &[&a, &b], &[0, 1]);
-        let lock = s.certify(&votes, false).expect("a free choice");
-        cut_power(s, &[2]);
-        let votes = s.ask_votes(s.signer_of(&a), &a, &[2]);
-        let fast = s.certify(&votes, true)?;
-        let commits = s.lock(&lock, &said, &b, &[0, 1]);
-        let other = s.certify(&commits, false)?;
-        s.reveal((&fast, Some(&a)), (&other, Some(&b)));
-        Some(())
-    });
+    play(|s| first_vote_after(s, |s| cut_power(s, &[2])));
 }
 
 /// Two vote for A in ballot 1; their power fails; the liar, whose ballot it is, proposes B.
 fn a10_prepare_vote_forgotten() {
-    play(|s| {
-        let item = s.item();
-        let (a, b) = s.rivals(&item);
-        s.enter([&a, &b], &[0, 1]);
-        let promises = free_promises(s, &item, [&a, &b]);
-        for take in [&a, &b] {
-            let said = s.says(&item, 1, s.value(take));
-            s.propose(&said, &promises, &[&a, &b], &[0, 1]);
-            cut_power(s, &[0, 1]);
-        }
-        Some(())
-    });
+    play(|s| propose_both(s, |s| cut_power(s, &[0, 1])));
 }
 
 /// Two accept the lock of ballot 0 for A, which decides; the power of one of them fails, and what it
 /// promises for ballot 1 does not tell the lock.
 fn lock_forgotten() {
-    play(|s| {
-        let item = s.item();
-        let (b, a) = s.rivals(&item);
-        let votes = s.ask_votes(s.signer_of(&a), &a, &[0, 1]);
-        let lock = s.certify(&votes, false).expect("two and the liar");
-        s.enter([&a, &b], &[2]);
-        let before = s.says(&item, 0, s.value(&a));
-        let commits = s.lock(&lock, &before, &a, &[0, 1]);
-        let one = s.certify(&commits, false).expect("nobody promised more");
-        cut_power(s, &[0]);
-        s.wait_for_window();
-        let promises = promises_of(s, &item, [0, 2], &b);
-        let said = s.says(&item, 1, s.value(&b));
-        let other = s.ballot(&said, &promises, &[&a, &b], &[1, 2])?;
-        s.reveal((&one, Some(&a)), (&other, Some(&b)));
-        Some(())
-    });
+    play(|s| lock_carried_on(s, |s| cut_power(s, &[0])));
 }
