@@ -14,7 +14,7 @@ use crate::adversary::Gang;
 use crate::adversary::puppet::Heard;
 use crate::check;
 use crate::sim::Invocation;
-use crate::sim::cluster::{Cluster, out, read, swap, take, template};
+use crate::sim::cluster::{Cluster, take, template};
 use crate::sim::machine::ClientMachine;
 use crate::sim::node::{Flight, Message, Node, replica};
 use crate::sim::setup::{Setup, public};
@@ -138,16 +138,7 @@ impl Stage {
             return;
         }
         let client = self.honest[draw.below(2)];
-        let which = draw.below(6);
-        let mut speaker = self.faulty.speaker(draw);
-        let op = match which {
-            0 => out(speaker.tuple()),
-            1 => read(speaker.template(), false),
-            2 => read(speaker.template(), true),
-            3 => take(speaker.template(), false),
-            4 => take(speaker.template(), true),
-            _ => swap(speaker.template(), false, vec![speaker.tuple()]),
-        };
+        let op = self.faulty.speaker(draw).operation(false);
         self.operations.push(self.cluster.start(client, op));
     }
 

@@ -15,7 +15,6 @@ use super::Draw;
 use super::words::Speaker;
 use crate::adversary::Gang;
 use crate::adversary::forge::{ClientForge, ReplicaForge};
-use crate::sim::cluster::{out, read, swap, take};
 use crate::sim::node::Message;
 use crate::sim::setup::{Setup, client_ref};
 
@@ -284,21 +283,7 @@ impl ClientHost {
         let handle = Handle(self.begun);
         self.begun += 1;
         self.open.insert(handle, ());
-        let which = draw.below(7);
-        let mut speaker = self.faulty.speaker(draw);
-        let op = match which {
-            0 => out(speaker.tuple()),
-            1 => read(speaker.template(), false),
-            2 => read(speaker.template(), true),
-            3 => take(speaker.template(), false),
-            4 => take(speaker.template(), true),
-            5 => swap(speaker.template(), false, vec![speaker.tuple()]),
-            _ => client::Op::List {
-                space: speaker.space(),
-                template: speaker.template(),
-            },
-        };
-        client::Input::Invoke(handle, op)
+        client::Input::Invoke(handle, self.faulty.speaker(draw).operation(true))
     }
 
     fn handle(&mut self, input: client::Input) {

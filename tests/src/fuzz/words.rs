@@ -1,6 +1,7 @@
 //! What faulty replicas and clients say, chosen by bytes: any message, made of pieces that they
 //! know or can sign, and now and then of pieces that nobody signed.
 
+use bts_core::client::Op;
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{Content, Decision, Put, TakePayload};
@@ -14,7 +15,7 @@ use bts_core::tuple::{FieldType, Tuple};
 use super::Draw;
 use crate::adversary::Gang;
 use crate::adversary::forge::{self, ClientForge, ReplicaForge};
-use crate::sim::cluster::{template, tuple};
+use crate::sim::cluster::{out, read, swap, take, template, tuple};
 
 /// A mouth with bytes that choose its words.
 #[derive(Debug)]
@@ -50,6 +51,22 @@ impl Speaker<'_, '_> {
             3 => Template(vec![Pattern::Typed(FieldType::Bytes)]),
             4 => Template(Vec::new()),
             _ => self.tuple().into(),
+        }
+    }
+
+    /// Something for a correct client to do. Whoever asks for no listings gets none.
+    pub(super) fn operation(&mut self, with_listings: bool) -> Op {
+        match self.draw.below(6 + usize::from(with_listings)) {
+            0 => out(self.tuple()),
+            1 => read(self.template(), false),
+            2 => read(self.template(), true),
+            3 => take(self.template(), false),
+            4 => take(self.template(), true),
+            5 => swap(self.template(), false, vec![self.tuple()]),
+            _ => Op::List {
+                space: self.space(),
+                template: self.template(),
+            },
         }
     }
 

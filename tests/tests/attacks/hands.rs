@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use bts_core::configuration::Policy;
 use bts_core::consensus::ballot::owner;
+use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::Content;
+use bts_core::crypto::sign::SignedBytes;
 use bts_core::ids::{
     Ballot, ContentHash, EntryId, Epoch, ReplicaId, RequestId, Session, TakeNumber,
 };
@@ -141,6 +143,37 @@ pub(crate) fn beside_an_accomplice() -> Cluster {
         &[Habit::Agree, Habit::Boast, Habit::Empty],
         Policy::default(),
     )
+}
+
+/// s3 signs a promise of epoch 0 that rests on this Take; it may claim to have voted for it.
+pub(crate) fn promise_of_s3(
+    c: &Cluster,
+    entry: &Entry,
+    ballot: u32,
+    request: &TakeRequest,
+    voted: bool,
+) -> SignedBytes {
+    let op = forge::op_of(&c.world.configuration, &request.take);
+    c.forge(3).promise(&PromisePayload {
+        id: entry.id.clone(),
+        epoch: Epoch(0),
+        ballot: Ballot(ballot),
+        first: voted.then_some(op),
+        lock: None,
+        takes: vec![op],
+    })
+}
+
+/// s3 sends this promise to the others, with its Take.
+pub(crate) fn promise_to_all(c: &mut Cluster, promise: &SignedBytes, request: &TakeRequest) {
+    for to in 0..3 {
+        let message = PeerMessage::Promise {
+            promise: promise.clone(),
+            takes: vec![request.take.clone()],
+            released: None,
+        };
+        say(c, 3, to, message);
+    }
 }
 
 /// A replica says something to another.

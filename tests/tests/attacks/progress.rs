@@ -3,7 +3,6 @@
 use bts_core::client::Outcome;
 use bts_core::configuration::{Allow, Policy, SpacePolicy};
 use bts_core::consensus::certificate::{Certificate, Statement, Value};
-use bts_core::consensus::promise::PromisePayload;
 use bts_core::ids::{Ballot, Epoch};
 use bts_core::message::ReplyBody;
 use bts_core::message::{ClientBody, PeerMessage, Proposal, ReadMode, ReadRequest, TakeRequest};
@@ -15,7 +14,9 @@ use bts_tests::sim::node::{Message, Node, replica};
 use bts_tests::sim::setup::Setup;
 use bts_tests::sim::workload::anything;
 
-use crate::hands::{Entry, Villain, beside, number_owned_by, overhear, say};
+use crate::hands::{
+    Entry, Villain, beside, number_owned_by, overhear, promise_of_s3, promise_to_all, say,
+};
 
 /// What an operation may take in calm weather once nothing hinders it, in milliseconds.
 const SOON_MS: u64 = 2_000;
@@ -32,25 +33,11 @@ fn b1_ballots_are_not_run_up_by_one_replica() {
         villain.write(&mut c, &entry, &[0, 1, 2]);
         let request = villain.take(&entry, 1, 0, Vec::new());
         villain.tell(&mut c, 0, ClientBody::Take(request.clone()));
-        let op = forge::op_of(&c.world.configuration, &request.take);
         let handle = c.start(taker, take(template("x *"), false));
         for round in 0..20 {
-            let promise = c.forge(3).promise(&PromisePayload {
-                id: entry.id.clone(),
-                epoch: Epoch(0),
-                ballot: Ballot(ahead.saturating_add(round)),
-                first: None,
-                lock: None,
-                takes: vec![op],
-            });
-            for to in 0..3 {
-                let message = PeerMessage::Promise {
-                    promise: promise.clone(),
-                    takes: vec![request.take.clone()],
-                    released: None,
-                };
-                say(&mut c, 3, to, message);
-            }
+            let ballot = ahead.saturating_add(round);
+            let promise = promise_of_s3(&c, &entry, ballot, &request, false);
+            promise_to_all(&mut c, &promise, &request);
             c.run_ms(SOON_MS / 20);
         }
         assert!(!c.is_open(handle), "still open with ballots {ahead} ahead");
@@ -283,14 +270,7 @@ fn proposal_of_s3(c: &mut Cluster, entry: &Entry, request: &TakeRequest) -> Prop
         }
     }
     assert_eq!(promises.len(), 2, "s0 and s1 promised");
-    let own = c.forge(3).promise(&PromisePayload {
-        id: entry.id.clone(),
-        epoch: Epoch(0),
-        ballot: Ballot(1),
-        first: Some(op),
-        lock: None,
-        takes: vec![op],
-    });
+    let own = promise_of_s3(c, entry, 1, request, true);
     Proposal {
         id: entry.id.clone(),
         epoch: Epoch(0),

@@ -3,16 +3,16 @@
 use bts_core::client::Outcome;
 use bts_core::configuration::{Allow, SpacePolicy};
 use bts_core::consensus::ballot::owner;
-use bts_core::consensus::promise::PromisePayload;
 use bts_core::ids::{Ballot, EntryId, Epoch, ReplicaId, Seq, Session};
-use bts_core::message::{ClientBody, PeerMessage};
+use bts_core::message::ClientBody;
 use bts_tests::adversary::forge;
 use bts_tests::sim::cluster::{Cluster, space, swap, template, tuple};
 use bts_tests::sim::node::{Node, replica};
 use bts_tests::sim::setup::{Setup, public};
 
 use crate::hands::{
-    Entry, Villain, beside_an_accomplice, between_replicas_to, number_owned_by, overhear, say,
+    Entry, Villain, beside_an_accomplice, between_replicas_to, number_owned_by, overhear,
+    promise_of_s3, promise_to_all,
 };
 
 /// A1. 1. `x` is at s0, s1, and s3 says so. 2. A swap of `x` to `y` is decided by these, only s0 applies
@@ -170,25 +170,12 @@ fn next_id(c: &Cluster, client: usize) -> EntryId {
 /// Shows a Take to all, and a promise of s3 that rests on it.
 fn claim(c: &mut Cluster, villain: &mut Villain, entry: &Entry) {
     let request = villain.take(entry, 1, 0, Vec::new());
-    let op = forge::op_of(&c.world.configuration, &request.take);
-    let promise = c.forge(3).promise(&PromisePayload {
-        id: entry.id.clone(),
-        epoch: Epoch(0),
-        ballot: Ballot(1),
-        first: Some(op),
-        lock: None,
-        takes: vec![op],
-    });
     for to in 0..3 {
         villain.tell(c, to, ClientBody::Take(request.clone()));
         villain.tell(c, to, ClientBody::Evidence(request.clone()));
-        let message = PeerMessage::Promise {
-            promise: promise.clone(),
-            takes: vec![request.take.clone()],
-            released: None,
-        };
-        say(c, 3, to, message);
     }
+    let promise = promise_of_s3(c, entry, 1, &request, true);
+    promise_to_all(c, &promise, &request);
     c.run_ms(1_000);
 }
 

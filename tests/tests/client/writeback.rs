@@ -19,6 +19,16 @@ fn reported_by_one(desk: &mut Desk, entry: &Entry) -> RequestId {
     request
 }
 
+/// A put, and the same with a proof of too few votes.
+fn put_and_spoilt(desk: &Desk) -> (Entry, Entry) {
+    let origin = desk.entry(1);
+    let rival = desk.rival(&origin, 0, 1, vec![Put::from(tuple(7))]);
+    let put = desk.put_of(&rival, 0, desk.decision(&rival));
+    let mut wrong = desk.decision(&rival);
+    wrong.certificate.votes.truncate(2);
+    (put, desk.put_of(&rival, 0, wrong))
+}
+
 fn write_backs(desk: &mut Desk) -> Vec<(u16, RequestId, ())> {
     desk.sent_of(|body| matches!(body, ClientBody::WriteBack { .. }).then_some(()))
 }
@@ -248,12 +258,7 @@ fn writeback_put_that_is_gone_is_dropped_by_its_decision() {
 #[test]
 fn writeback_wrong_proof_is_its_senders_fault_alone() {
     let mut desk = Desk::new(4, 1);
-    let origin = desk.entry(1);
-    let rival = desk.rival(&origin, 0, 1, vec![Put::from(tuple(7))]);
-    let put = desk.put_of(&rival, 0, desk.decision(&rival));
-    let mut wrong = desk.decision(&rival);
-    wrong.certificate.votes.truncate(2);
-    let spoilt = desk.put_of(&rival, 0, wrong);
+    let (put, spoilt) = put_and_spoilt(&desk);
     desk.rdp();
     let (request, _) = desk.read_request();
     desk.reply(3, request, named(vec![in_full(&spoilt)]));
@@ -285,18 +290,8 @@ fn writeback_wrong_proof_is_its_senders_fault_alone() {
 #[test]
 fn writeback_wrong_proof_of_the_only_one_does_not_spoil_the_put() {
     let mut desk = Desk::new(4, 1);
-    let origin = desk.entry(1);
-    let rival = desk.rival(&origin, 0, 1, vec![Put::from(tuple(7))]);
-    let put = desk.put_of(&rival, 0, desk.decision(&rival));
-    let mut wrong = desk.decision(&rival);
-    wrong.certificate.votes.truncate(2);
-    let spoilt = desk.put_of(&rival, 0, wrong);
-    desk.rdp();
-    let (request, _) = desk.read_request();
-    desk.reply(3, request, named(vec![in_full(&spoilt)]));
-    desk.reply(0, request, empty(1));
-    desk.reply(1, request, empty(1));
-    desk.pass_ms(25);
+    let (put, spoilt) = put_and_spoilt(&desk);
+    let request = reported_by_one(&mut desk, &spoilt);
     assert_eq!(desk.events.len(), 1, "{:?}", desk.events);
     for replica in [0, 1, 2] {
         desk.reply(replica, request, named(vec![in_full(&put)]));
