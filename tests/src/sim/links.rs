@@ -88,21 +88,13 @@ impl World {
         self.plan(self.now_us() + redial_us, Event::Connect(link));
     }
 
-    /// Ends a replica unless it is stopped or has ended; what waits for a stopped one would reach it
-    /// after its restart. True if it ended.
-    pub fn crash_running(&mut self, id: ReplicaId) -> bool {
+    /// Ends a running replica, and starts it again after a while. Nothing happens to one that is
+    /// stopped or has ended; what waits for a stopped one would reach it after its restart.
+    pub fn crash_for(&mut self, id: ReplicaId, away_us: u64) {
         let now_us = self.now_us();
         let runs = |node: &ReplicaNode| node.alive && node.tempo.postponed(now_us).is_none();
-        let runs = self.replicas.get(&id).is_some_and(runs);
-        if runs {
+        if self.replicas.get(&id).is_some_and(runs) {
             self.crash_replica(id);
-        }
-        runs
-    }
-
-    /// Ends a running replica, and starts it again after a while.
-    pub fn crash_for(&mut self, id: ReplicaId, away_us: u64) {
-        if self.crash_running(id) {
             self.after(away_us, move |world| world.restart_replica(id));
         }
     }
