@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::coverage::Coverage;
-use super::run::Run;
+use super::run::{Report, Run};
 use crate::check::lines;
 
 /// Runs from which on every coverage mark must have been met.
@@ -31,22 +31,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Runs a seed. True if it failed.
-    pub fn add(&mut self, seed: u64) -> bool {
+    /// Counts a run.
+    pub fn add(&mut self, ended: &Ended) {
         self.runs += 1;
-        let failed = match quietly(|| Run::new(seed).finish().0) {
-            Ok(report) => {
-                self.undecided += u64::from(report.undecided);
-                self.coverage.add(&report.coverage);
-                self.steps += report.steps;
-                self.virtual_us += report.virtual_us;
-                self.operations += report.history.len() as u64;
-                !report.violations.is_empty()
-            }
-            Err(_) => true,
-        };
-        self.violations += u64::from(failed);
-        failed
+        self.violations += u64::from(ended.failed());
+        if let Ok(report) = &ended.report {
+            self.undecided += u64::from(report.undecided);
+            self.coverage.add(&report.coverage);
+            self.steps += report.steps;
+            self.virtual_us += report.virtual_us;
+            self.operations += report.history.len() as u64;
+        }
     }
 
     /// Marks that so many runs should have met and did not.
@@ -86,6 +81,37 @@ impl Batch {
     }
 }
 
+/// A run that ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Of this seed.
+    pub seed: u64,
+    /// What was seen, or what a machine said that panicked.
+    pub report: Result<Report, String>,
+}
+
+impl Ended {
+    /// Runs a seed to its end.
+    pub fn of(seed: u64) -> Self {
+        Self {
+            seed,
+            report: quietly(|| Run::new(seed).finish().0),
+        }
+    }
+
+    /// True if something was wrong.
+    pub fn failed(&self) -> bool {
+        let report = self.report.as_ref();
+        report.map_or(true, |report| !report.violations.is_empty())
+    }
+
+    /// What correct clients saw, as lines of a file.
+    pub fn history(&self) -> String {
+        let history = self.report.as_ref().map(|report| &report.history[..]);
+        lines::write(&format!("seed {}", self.seed), history.unwrap_or_default())
+    }
+}
+
 /// Runs a seed again, with a trace. With `print` every event is shown as it happens.
 pub fn explain(seed: u64, print: bool) -> String {
     let mut run = Run::new(seed);
@@ -103,13 +129,6 @@ pub fn explain(seed: u64, print: bool) -> String {
         "replay: cargo run --release -p bts-tests --bin sim -- --seeds 1 --from {seed} --trace"
     ));
     lines.join("\n")
-}
-
-/// What correct clients saw in the run of a seed, as lines of a file.
-pub fn history(seed: u64) -> String {
-    let report = quietly(|| Run::new(seed).finish().0);
-    let history = report.map_or_else(|_| Vec::new(), |report| report.history);
-    lines::write(&format!("seed {seed}"), &history)
 }
 
 thread_local! {
@@ -140,9 +159,9 @@ pub fn quietly<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|_| text.unwrap_or_default())
 }
 
-/// Runs these seeds on so many threads. Each failure is told as soon as it is found; with `first`
-/// no seed is begun after it.
-pub fn run(seeds: Range<u64>, jobs: usize, first: bool, tell: impl Fn(u64) + Sync) -> Batch {
+/// Runs these seeds on so many threads, beginning them in order. Each is told as soon as it has
+/// ended; with `first` none is begun after one that failed.
+pub fn run(seeds: Range<u64>, jobs: usize, first: bool, tell: impl Fn(&Ended) + Sync) -> Batch {
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicBool::new(false);
     let work = || {
@@ -152,10 +171,12 @@ pub fn run(seeds: Range<u64>, jobs: usize, first: bool, tell: impl Fn(u64) + Syn
             if seed >= seeds.end {
                 break;
             }
-            if batch.add(seed) {
+            let ended = Ended::of(seed);
+            batch.add(&ended);
+            if ended.failed() {
                 failed.store(true, Ordering::Relaxed);
-                tell(seed);
             }
+            tell(&ended);
         }
         batch
     };
