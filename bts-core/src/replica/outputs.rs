@@ -16,6 +16,9 @@ use crate::misbehavior::{Evidence, Forgery};
 pub struct Outputs {
     /// To be appended to the log in this order, then synced, then told by `Input::Synced`.
     pub records: Vec<(Lsn, Record)>,
+    /// Records that no replay needs any more as soon as all of `records`, and all before them, are
+    /// durable. Deleting them late, or never, changes nothing but the room they take.
+    pub obsolete: Vec<Lsn>,
     /// To be sent, in any order; losing or doubling one is harmless.
     pub send: Vec<Outgoing>,
     /// To be logged for people.
