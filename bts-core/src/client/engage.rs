@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::candidates::Choice;
 use super::case;
+use super::contents::Fitted;
 use super::help::{LockRound, is_above, release_to_wire};
 use super::pace::{Backoff, Wake, grace};
 use super::replies::Refusals;
 use super::step::Step;
 use crate::consensus::certificate::{Statement, Value, VoteKind};
 use crate::consensus::tally::Tally;
-use crate::content::{DecidedTake, Outcome, TakePayload};
+use crate::content::{DecidedTake, HeldContent, Outcome, TakePayload};
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, VerifiedVote};
 use crate::ids::{Ballot, EntryId, OpId, ReplicaId, RequestId};
@@ -29,6 +30,7 @@ const PATIENCE: Span = Span::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Engagement {
     pub(super) choice: Choice,
+    content: Option<Fitted>,
     take: Verified<TakePayload>,
     began: Time,
     request: RequestId,
@@ -63,10 +65,12 @@ pub(super) enum End {
 }
 
 impl Engagement {
-    /// Sends the Take; `requests` holds what each replica may lack.
+    /// Sends the Take; `requests` holds what each replica may lack, and `content` what those may that
+    /// named the entry.
     pub(super) fn begin(
         step: &mut Step<'_>,
         choice: Choice,
+        content: Option<Fitted>,
         take: Verified<TakePayload>,
         requests: Vec<(ReplicaId, TakeRequest)>,
     ) -> Self {
@@ -76,6 +80,7 @@ impl Engagement {
         Self {
             request: step.ask_each(bodies),
             choice,
+            content,
             take,
             began: step.now,
             firsts: Tally::new(VoteKind::First),
@@ -143,8 +148,10 @@ impl Engagement {
                 self.on_take(step, from, take);
                 None
             }
-            ReplyBody::NotHeld(_) => {
-                self.on_declined(from, request);
+            ReplyBody::NotHeld(lacks) => {
+                if !self.supply(step, from, request, &lacks) {
+                    self.on_declined(from, request);
+                }
                 None
             }
             _ => None,
@@ -175,6 +182,45 @@ impl Engagement {
         all.into_iter()
             .flatten()
             .for_each(|request| step.close(request));
+    }
+
+    /// Sends the content to a replica that named the entry and lacks it all the same: an answer to
+    /// *Enter* is no promise (A9), and after a crash nobody may have what was not stored. True if it
+    /// was sent.
+    fn supply(
+        &mut self,
+        step: &mut Step<'_>,
+        to: ReplicaId,
+        request: RequestId,
+        lacks: &FetchKey,
+    ) -> bool {
+        let FetchKey::Content(id, hash) = lacks else {
+            return false;
+        };
+        if (id, *hash) != (&self.take.id, self.take.content) {
+            return false;
+        }
+        let Some(mut content) = self.content.take() else {
+            return false;
+        };
+        let verified = content.verified(&step.shared.verifier, id);
+        let verified = verified.map(HeldContent::to_wire);
+        let Some(whole) = step.checked(content.from, verified) else {
+            return false;
+        };
+        self.content = Some(content);
+        let released = self.choice.released.as_ref();
+        let take = TakeRequest {
+            take: self.take.signed().clone(),
+            content: Some(whole),
+            released: released.map(|valid| valid.certificate().clone()),
+        };
+        let body = match request == self.request {
+            true => ClientBody::Take(take),
+            false if self.evidence == Some(request) => ClientBody::Evidence(take),
+            false => return false,
+        };
+        step.ask_instead(request, to, body)
     }
 
     fn on_first_vote(&mut self, step: &mut Step<'_>, vote: VerifiedVote) -> Option<End> {

@@ -87,6 +87,22 @@ impl Requests {
         Some((replica, request, body))
     }
 
+    /// Asks one replica something else under the same request; nothing if that is what it was asked.
+    pub(super) fn ask_instead(
+        &mut self,
+        request: RequestId,
+        replica: ReplicaId,
+        body: ClientBody,
+        now: Time,
+    ) -> Option<Letter> {
+        let asked = self.exchange(request)?.bodies.get_mut(&replica)?;
+        if **asked == body {
+            return None;
+        }
+        *asked = Arc::new(body);
+        self.ask_again(request, replica, now)
+    }
+
     /// Whose request this is, if the replica was asked. Notes that it answered, unless it asks for
     /// patience.
     pub(super) fn on_answer(

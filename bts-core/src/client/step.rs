@@ -153,6 +153,20 @@ impl Step<'_> {
         self.shared.post(letter, self.out);
     }
 
+    /// Asks one replica something else, under the same request; false if it was asked just that.
+    pub(super) fn ask_instead(
+        &mut self,
+        request: RequestId,
+        replica: ReplicaId,
+        body: ClientBody,
+    ) -> bool {
+        let requests = &mut self.shared.requests;
+        let letter = requests.ask_instead(request, replica, body, self.now);
+        let is_new = letter.is_some();
+        self.shared.post(letter.into_iter().collect(), self.out);
+        is_new
+    }
+
     /// Asks all again, under the same request: what a replica tells later goes there.
     pub(super) fn ask_all_again(&mut self, request: RequestId) {
         for replica in self.everyone() {

@@ -228,7 +228,8 @@ impl Take {
         let case = self.reading.candidates.case(&choice.id);
         let case = case.expect("a choice is one of the candidates");
         let requests = case.take_requests(step, &take, choice.hash).collect();
-        let engagement = Engagement::begin(step, choice, take, requests);
+        let content = case.contents.get(&choice.hash).cloned();
+        let engagement = Engagement::begin(step, choice, content, take, requests);
         self.stage = Stage::Engaged(Box::new(engagement));
         self.look_ahead(step);
         None

@@ -3,7 +3,7 @@
 use bts_core::client::Outcome;
 use bts_core::configuration::{Allow, Policy, SpacePolicy};
 use bts_core::consensus::certificate::{Certificate, Statement, Value};
-use bts_core::ids::{Ballot, Epoch};
+use bts_core::ids::{Ballot, Epoch, ReplicaId};
 use bts_core::message::ReplyBody;
 use bts_core::message::{ClientBody, PeerMessage, Proposal, ReadMode, ReadRequest, TakeRequest};
 use bts_tests::adversary::forge;
@@ -20,6 +20,36 @@ use crate::hands::{
 
 /// What an operation may take in calm weather once nothing hinders it, in milliseconds.
 const SOON_MS: u64 = 2_000;
+
+/// A9. 1. `x` is written to all but s3, its writer dies, and nobody has stored it yet. 2. It is
+/// named to a client all the same, as *Enter* may, and the client takes it. 3. The power of all
+/// three fails. Nobody but the client has `x` now, and it waits for nobody else to bring it back.
+#[test]
+fn a9_entry_that_was_named_and_lost_holds_up_nobody() {
+    let setup = Setup {
+        sync_us: (20_000, 20_000),
+        ..Setup::calm(4, 1)
+    };
+    let mut c = Cluster::of(setup, &[]);
+    let (writer, taker) = (c.client(), c.client());
+    c.isolate(3);
+    c.start(writer, out(tuple("x 1")));
+    c.run_ms(5);
+    c.crash_client(writer);
+    let handle = c.start(taker, take(template("x *"), false));
+    c.run_ms(5);
+    for number in 0..3 {
+        c.world.cut_power(ReplicaId(number));
+    }
+    c.run_ms(50);
+    for number in 0..3 {
+        c.world.restart_replica(ReplicaId(number));
+    }
+    c.run_ms(SOON_MS);
+    assert!(!c.is_open(handle), "it waits for what nobody else has");
+    assert!(matches!(c.finish(handle), Outcome::Found(_)));
+    c.judge();
+}
 
 /// B1. 1. s3 promises ballots near the highest, sixty ahead, and always one more than what it hears. 2.
 /// A Take is contested. It is decided soon: one faulty replica moves nobody.
@@ -187,7 +217,7 @@ fn b6_mute_waiters_do_not_starve_others() {
                 mode: ReadMode::In,
                 start,
                 candidates: 4,
-                full: bts_core::ids::ReplicaId(0),
+                full: ReplicaId(0),
             };
             villain.tell(&mut c, to, ClientBody::Read(read));
         }

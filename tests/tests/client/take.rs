@@ -1,6 +1,7 @@
 //! `inp` and `in`: one engagement after the other until one is won (R-4.3b).
 
 use bts_core::client::Outcome;
+use bts_core::content::Content;
 use bts_core::ids::{Epoch, ReplicaId, RequestId, TakeNumber};
 use bts_core::message::{
     ClientBody, FetchKey, Given, LockRequest, ReadMode, Refused, Removal, ReplyBody,
@@ -20,6 +21,14 @@ fn engaged(desk: &mut Desk) -> (Entry, RequestId, SignedTake) {
     let (request, take, _) = desk.take_request();
     assert_eq!(take.payload.id, entry.id);
     (entry, request, take)
+}
+
+/// The contents that were sent with Takes since the last call, also with those shown as evidence.
+fn contents_sent(desk: &mut Desk) -> Vec<(u16, RequestId, Option<Content>)> {
+    desk.sent_of(|body| match body {
+        ClientBody::Take(request) | ClientBody::Evidence(request) => Some(request.content.clone()),
+        _ => None,
+    })
 }
 
 fn decides(desk: &mut Desk, wanted: bool) -> usize {
@@ -68,6 +77,42 @@ fn take_f_equal_first_votes_decide() {
     assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == entry.id));
     assert_eq!(decides(&mut desk, false), 4, "the decision is spread");
     assert!(desk.client.is_idle());
+}
+
+/// An answer to *Enter* may leave before what it names is stored (A9): all who named the entry lost it
+/// in a crash, and the client waited for ever for votes of replicas that told it what they lacked.
+/// Whoever says so is sent the content, once.
+#[test]
+fn take_a9_content_is_sent_to_who_named_it_and_lost_it() {
+    let mut desk = Desk::new(4, 1);
+    let (entry, request, take) = engaged(&mut desk);
+    let lost = FetchKey::Content(entry.id.clone(), entry.hash);
+    for replica in 0..3 {
+        desk.reply(replica, request, ReplyBody::NotHeld(lost.clone()));
+        let sent = contents_sent(&mut desk);
+        assert_eq!(sent, [(replica, request, Some(entry.content.clone()))]);
+    }
+    desk.reply(0, request, ReplyBody::NotHeld(lost));
+    assert_eq!(contents_sent(&mut desk), [], "it has been told");
+    let other = FetchKey::Content(desk.entry(2).id, entry.hash);
+    desk.reply(3, request, ReplyBody::NotHeld(other));
+    assert_eq!(contents_sent(&mut desk), [], "nobody asked for that");
+    first_votes(&mut desk, request, &take, &[0, 1, 2, 3]);
+    assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == entry.id));
+}
+
+/// The same when it turns out only as the Take is shown as evidence.
+#[test]
+fn take_a9_content_is_sent_with_evidence_too() {
+    let mut desk = Desk::new(4, 1);
+    let (entry, _, _) = engaged(&mut desk);
+    desk.pass_ms(60);
+    let shown = contents_sent(&mut desk);
+    let (to, evidence, content) = shown.last().expect("shown to all").clone();
+    assert_eq!((to, &content), (3, &Some(entry.content.clone())));
+    let lost = FetchKey::Content(entry.id.clone(), entry.hash);
+    desk.reply(0, evidence, ReplyBody::NotHeld(lost));
+    assert_eq!(contents_sent(&mut desk), [(0, evidence, content)]);
 }
 
 #[test]
