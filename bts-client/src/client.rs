@@ -251,6 +251,7 @@ fn error_of_outcome(outcome: Outcome) -> Error {
     match outcome {
         Outcome::Refused(Refused::Forbidden(reason)) => refused(true, reason),
         Outcome::Refused(Refused::Limit(reason)) => refused(false, format!("a limit: {reason}")),
+        Outcome::Refused(Refused::NoRoom(reason)) => refused(false, format!("no room: {reason}")),
         Outcome::Refused(Refused::IllFormed(reason) | Refused::Forged(reason)) => {
             Error::Malformed(reason)
         }

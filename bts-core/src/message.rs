@@ -343,6 +343,8 @@ pub enum Refused {
     Starting,
     /// Something in the request was not signed by whom it names.
     Forged(String),
+    /// The replica cannot store anything at present; the request may be repeated later.
+    NoRoom(String),
 }
 
 /// How a replica is, for operators. Numbers count since its start.
@@ -374,6 +376,8 @@ pub struct Report {
     pub signatures_checked: u64,
     /// Named counters, for curious operators.
     pub counters: Vec<(String, u64)>,
+    /// What keeps it from doing its part, in words.
+    pub trouble: Option<String>,
 }
 
 /// What replicas tell one another, each on the connection that it dialled itself.

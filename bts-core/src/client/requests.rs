@@ -221,6 +221,7 @@ fn is_waiter(body: &ClientBody) -> bool {
 fn is_final(body: &ReplyBody) -> bool {
     !matches!(
         body,
-        ReplyBody::Push(_) | ReplyBody::Refused(Refused::Limit(_) | Refused::Starting)
+        ReplyBody::Push(_)
+            | ReplyBody::Refused(Refused::Limit(_) | Refused::Starting | Refused::NoRoom(_))
     )
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod contest;
+mod frozen;
 mod index;
 mod on_applied;
 mod on_decide;
@@ -73,6 +74,10 @@ pub enum Input {
     Synced(Lsn),
     /// Nothing but time passed: a deadline is reached.
     Tick,
+    /// The store has no room, for the reason told: from now on nothing is logged. `None`: it has
+    /// room again. All that was logged before must be synced, so that the replica may have to be
+    /// recovered first.
+    Frozen(Option<String>),
 }
 
 /// What a replica is told at its start.
@@ -143,6 +148,8 @@ pub struct Replica {
     stash: Stash,
     timers: Timers,
     connected: BTreeSet<ReplicaId>,
+    /// Why nothing can be logged at present.
+    frozen: Option<String>,
     refused: u64,
     forged: BTreeMap<PublicKey, u64>,
     convicted: BTreeMap<PublicKey, u64>,
@@ -179,6 +186,7 @@ impl Replica {
             stash: Stash::default(),
             timers: Timers::default(),
             connected: BTreeSet::new(),
+            frozen: None,
             refused: 0,
             forged: BTreeMap::new(),
             convicted: BTreeMap::new(),
@@ -207,16 +215,19 @@ impl Replica {
                 self.settle_all_stable();
             }
             Input::Tick => {}
+            Input::Frozen(why) => self.on_frozen(why),
         }
-        self.on_stashed(out);
-        self.on_timers(out);
-        self.on_stashed(out);
+        if self.frozen.is_none() {
+            self.on_stashed(out);
+            self.on_timers(out);
+            self.on_stashed(out);
+        }
         self.release(out);
     }
 
     /// When the replica wants a [`Input::Tick`], and what for.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
-        self.timers.next()
+        self.timers.next().filter(|_| self.frozen.is_none())
     }
 
     /// Number after the last decision of this peer's stream that was heard of, for the Hello.
@@ -225,6 +236,9 @@ impl Replica {
     }
 
     fn on_client(&mut self, from: ClientRef, message: ClientRequest, out: &mut Outputs) {
+        if self.refuses_frozen(from, &message, out) {
+            return;
+        }
         let request = message.request;
         match message.body {
             ClientBody::Out { entry } => self.on_out(from, request, entry, out),
@@ -263,6 +277,9 @@ impl Replica {
     }
 
     fn on_peer(&mut self, from: ReplicaId, message: PeerMessage, out: &mut Outputs) {
+        if self.drops_frozen(&message) {
+            return;
+        }
         match message {
             PeerMessage::Promise {
                 promise,

@@ -38,6 +38,7 @@ impl Replica {
                 .collect(),
             signatures_checked: self.verifier.checks(),
             counters: counters.collect(),
+            trouble: self.frozen.clone(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The wire format, byte by byte: `golden.txt` holds one message of every kind, made by keys that
-//! everybody knows. Bytes may be added to it, never changed (docs/wire.md).
+//! everybody knows. Bytes may be added to it, never changed once released (docs/wire.md).
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

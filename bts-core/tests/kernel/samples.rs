@@ -381,6 +381,7 @@ impl Samples {
         let content = Content::Put(Box::new(self.decision()));
         let given = Given::Content(self.deep_id(), content);
         let limit = Refused::Limit("too many".to_owned());
+        let no_room = Refused::NoRoom("full".to_owned());
         vec![
             ("reply.ack", ReplyBody::Ack),
             ("reply.given", ReplyBody::Given(given)),
@@ -391,6 +392,7 @@ impl Samples {
                 "reply.refused-starting",
                 ReplyBody::Refused(Refused::Starting),
             ),
+            ("reply.refused-no-room", ReplyBody::Refused(no_room)),
             ("reply.report", ReplyBody::Report(Box::new(self.report()))),
         ]
     }

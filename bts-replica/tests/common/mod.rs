@@ -65,7 +65,7 @@ impl Machine for Echo {
             Input::PeerConnected(peer, stream_next) => format!("+peer {peer} {stream_next}"),
             Input::PeerGone(peer) => format!("-peer {peer}"),
             Input::Peer(peer, _) => format!("peer {peer}"),
-            Input::Synced(_) | Input::Tick => return,
+            Input::Synced(_) | Input::Tick | Input::Frozen(_) => return,
         });
         if let Input::Client(client, ClientRequest { request, body, .. }) = input {
             let (times, body) = match body {

@@ -166,6 +166,7 @@ pub fn message_of(input: &Input) -> Option<Message> {
         | Input::PeerConnected(..)
         | Input::PeerGone(_)
         | Input::Synced(_)
-        | Input::Tick => None,
+        | Input::Tick
+        | Input::Frozen(_) => None,
     }
 }

@@ -64,7 +64,8 @@ impl ReplicaMachine for Puppet {
             | Input::PeerConnected(..)
             | Input::PeerGone(_)
             | Input::Synced(_)
-            | Input::Tick => return,
+            | Input::Tick
+            | Input::Frozen(_) => return,
         };
         (self.answer)(&heard, out);
         self.inbox

@@ -60,7 +60,8 @@ impl TwoFaced {
             | Input::PeerConnected(..)
             | Input::PeerGone(_)
             | Input::Synced(_)
-            | Input::Tick => return [true, true],
+            | Input::Tick
+            | Input::Frozen(_) => return [true, true],
         };
         let both = self.rng.chance(self.both_per_mille);
         [face == 0 || both, face == 1 || both]

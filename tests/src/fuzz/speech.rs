@@ -194,12 +194,13 @@ impl Speaker<'_, '_> {
     }
 
     fn refused(&mut self) -> Refused {
-        match self.draw.below(6) {
+        match self.draw.below(7) {
             0 => Refused::Limit("full".into()),
             1 => Refused::Forbidden("no".into()),
             2 => Refused::IllFormed("what".into()),
             3 => Refused::SessionEnded,
             4 => Refused::Starting,
+            5 => Refused::NoRoom("full".into()),
             _ => Refused::Forged("liar".into()),
         }
     }

@@ -83,7 +83,10 @@ fn health(
     let is_replica = |key| replicas.iter().any(|replica| replica.key == key);
     let is_faulty = |one: &Accusation| is_replica(one.accused) && one.by.len() >= fact;
     if answered >= quorum {
-        let is_well = answered == replicas.len() && !accusations.iter().any(is_faulty);
+        let is_troubled = |(_, report): (usize, &Report)| report.trouble.is_some();
+        let is_well = answered == replicas.len()
+            && !accusations.iter().any(is_faulty)
+            && !reports(replicas).any(is_troubled);
         return if is_well { Exit::Done } else { Exit::NotFound };
     }
     if answered + refusing >= quorum {
@@ -116,6 +119,7 @@ fn as_text(replicas: &[ReplicaStatus], accusations: &[Accusation]) -> String {
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     let reasons = replicas.iter().filter(|replica| replica.report.is_none());
     lines.extend(reasons.map(|replica| format!("{}: {}", replica.replica, replica.link)));
+    lines.extend(replicas.iter().filter_map(trouble));
     lines.extend(
         accusations
             .iter()
@@ -124,8 +128,16 @@ fn as_text(replicas: &[ReplicaStatus], accusations: &[Accusation]) -> String {
     lines.join("\n")
 }
 
+fn trouble(replica: &ReplicaStatus) -> Option<String> {
+    let trouble = replica.report.as_ref()?.trouble.as_ref()?;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let trouble: String = trouble.chars().map(plain).take(500).collect();
+    Some(format!("{}: {trouble}", replica.replica))
+}
+
 fn row(replica: &ReplicaStatus) -> [String; 11] {
     let state = match (&replica.link, &replica.report) {
+        (_, Some(report)) if report.trouble.is_some() => "in trouble",
         (_, Some(_)) => "ok",
         (LinkState::Connecting | LinkState::Connected, None) => "silent",
         (LinkState::Unreachable(_), None) => "unreachable",
@@ -245,6 +257,7 @@ fn report_as_json(report: &Report) -> Value {
         "convicted": by_key(&report.convicted),
         "signatures_checked": report.signatures_checked,
         "counters": counters.collect::<Value>(),
+        "trouble": report.trouble,
     })
 }
 
@@ -331,6 +344,19 @@ s1       10.0.0.1:7400  01010101  unreachable  -        -     -        -        
 s1: unreachable: the peer does not answer
 s1 relayed forged messages: seen by s0 (7)";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn status_of_a_replica_in_trouble_is_degraded_and_says_why() {
+        let mut replicas: Vec<_> = (0..4).map(|index| replica(index, report(&[]))).collect();
+        let troubled = replicas[1].report.as_mut().expect("it has one");
+        troubled.trouble = Some("no room\nok".into());
+        assert_eq!(health_of(&replicas), Exit::NotFound);
+        let text = as_text(&replicas, &[]);
+        assert!(text.contains("in trouble"), "{text}");
+        assert!(text.ends_with("\ns1: no room ok"), "{text}");
+        let json = as_json(&replicas, Exit::NotFound);
+        assert_eq!(json["replicas"][1]["report"]["trouble"], "no room\nok");
     }
 
     #[test]

@@ -371,12 +371,13 @@ impl Babbler<'_> {
 
     pub(super) fn refusal(&mut self) -> Refused {
         let why = "because".to_owned();
-        match self.rng.below(6) {
+        match self.rng.below(7) {
             0 => Refused::Limit(why),
             1 => Refused::Forbidden(why),
             2 => Refused::IllFormed(why),
             3 => Refused::SessionEnded,
             4 => Refused::Starting,
+            5 => Refused::NoRoom(why),
             _ => Refused::Forged(why),
         }
     }
