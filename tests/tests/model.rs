@@ -71,6 +71,19 @@ fn model_is_the_same_with_the_rules_as_written() {
     assert_eq!(count(transcribed), count(small()));
 }
 
+/// Whoever restarts is bound to what it was bound to, by the code that makes a replica from its log.
+#[test]
+fn model_a10_a11_restarts_change_nothing() {
+    let bounds = Bounds {
+        restarts: true,
+        ..small()
+    };
+    let verdict = holds(&bounds);
+    assert_eq!((verdict.states, verdict.depth), (15_902, 18));
+    let [.., restarts] = verdict.met.asked;
+    assert_eq!(restarts, 64, "distinct acceptors that restarted");
+}
+
 /// What is left out of states does not matter.
 #[test]
 fn model_is_the_same_with_nothing_left_out() {
@@ -87,8 +100,10 @@ fn model_is_the_same_with_nothing_left_out() {
 fn model_sees_every_broken_rule() {
     for twist in Twist::all() {
         let bounds = Bounds {
-            ballots: 2,
+            // With restarts nothing is left out of states, and one ballot is enough.
+            ballots: if twist.is_of_restarts() { 1 } else { 2 },
             epochs: 1,
+            restarts: twist.is_of_restarts(),
             twist: Some(twist),
             ..Bounds::default()
         };

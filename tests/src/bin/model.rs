@@ -39,6 +39,9 @@ struct Arguments {
     /// Do not look at the ballot above the highest.
     #[arg(long)]
     no_look: bool,
+    /// Let replicas lose their power, at any time and any number of times.
+    #[arg(long)]
+    restarts: bool,
     /// Leave nothing out of states.
     #[arg(long)]
     unreduced: bool,
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
             ballots: arguments.ballots,
             epochs: arguments.epochs,
             contents: arguments.contents,
+            restarts: arguments.restarts || twist.is_some_and(Twist::is_of_restarts),
             transcribed: arguments.transcribed,
             look: !arguments.no_look,
             reduced: !arguments.unreduced,

@@ -8,6 +8,7 @@ use bts_core::consensus::instance::Instance;
 use bts_core::ids::Ballot;
 
 use super::material::{Material, Told};
+use super::restart::Restarts;
 use super::{BALLOTS_MAX, Bounds, Pick, Picks, Twist};
 
 /// What an acceptor does.
@@ -19,15 +20,22 @@ pub(super) enum Act {
     Lock(u8, Pick),
 }
 
-/// An acceptor and what it answers.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    acceptor: Acceptor,
+/// What an acceptor answers, whatever it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answers {
     pub(super) promised: u8,
     pub(super) told: Told,
     pub(super) may_first: Picks,
     pub(super) may_prepare: [Picks; BALLOTS_MAX],
     pub(super) may_lock: [bool; BALLOTS_MAX],
+}
+
+/// An acceptor, and a shortest way to it.
+#[derive(Clone, Debug)]
+struct Row {
+    acceptor: Acceptor,
+    answers: Answers,
+    way: Vec<Act>,
 }
 
 /// What is known of an acceptor from outside. The certificate of a lock is always the same one.
@@ -43,6 +51,8 @@ pub(super) struct Table {
     numbers: BTreeMap<Known, u16>,
     steps: BTreeMap<(u16, Act), Option<u16>>,
     alike: BTreeMap<(u16, u8), u16>,
+    restarts: Restarts,
+    restarted: BTreeMap<u16, Option<u16>>,
 }
 
 impl Table {
@@ -56,22 +66,54 @@ impl Table {
             numbers: BTreeMap::new(),
             steps: BTreeMap::new(),
             alike: BTreeMap::new(),
+            restarts: Restarts::new(bounds, material, epoch),
+            restarted: BTreeMap::new(),
         };
         let fresh = match bounds.transcribed || bounds.twist.is_some() {
             true => Acceptor::Transcribed(Transcribed::default()),
             false => Acceptor::Real(Instance::default()),
         };
-        table.number(material, fresh);
+        table.number(material, fresh, Vec::new());
         table
     }
 
-    pub(super) fn row(&self, number: u16) -> &Row {
+    pub(super) fn answers(&self, number: u16) -> &Answers {
+        &self.row(number).answers
+    }
+
+    fn row(&self, number: u16) -> &Row {
         &self.rows[usize::from(number)]
     }
 
     /// How many questions were asked.
     pub(super) fn asked(&self) -> usize {
         self.steps.len()
+    }
+
+    /// How many restarts were asked for.
+    pub(super) fn restarted(&self) -> usize {
+        self.restarted.len()
+    }
+
+    /// The acceptor after a restart; `None` if it is not bound to what it was bound to.
+    pub(super) fn restart(&mut self, material: &Material, number: u16) -> Option<u16> {
+        if let Some(next) = self.restarted.get(&number) {
+            return *next;
+        }
+        let row = self.row(number);
+        let next = match row.acceptor {
+            Acceptor::Real(_) => {
+                let answers = self.restarts.answers(material, &row.way);
+                (answers == row.answers).then_some(number)
+            }
+            Acceptor::Transcribed(it) => {
+                let left = Acceptor::Transcribed(it.restarted(self.twist));
+                let way = row.way.clone();
+                Some(self.number(material, left, way))
+            }
+        };
+        self.restarted.insert(number, next);
+        next
     }
 
     /// The acceptor after this step; `None` if it stops at an assertion.
@@ -84,7 +126,9 @@ impl Table {
             acceptor.act(material, self.epoch, self.twist, act);
             acceptor
         }));
-        let next = done.ok().map(|acceptor| self.number(material, acceptor));
+        let way = [self.row(number).way.as_slice(), &[act]].concat();
+        let next = done.ok();
+        let next = next.map(|acceptor| self.number(material, acceptor, way));
         self.steps.insert((number, act), next);
         next
     }
@@ -95,13 +139,13 @@ impl Table {
             return *like;
         }
         let open = |row: &Row| {
-            let mut masked = row.may_prepare;
-            for (ballot, picks) in masked.iter_mut().enumerate() {
+            let mut answers = row.answers;
+            for (ballot, picks) in answers.may_prepare.iter_mut().enumerate() {
                 if closed >> ballot & 1 == 1 {
                     *picks = 0;
                 }
             }
-            (row.promised, row.told, row.may_first, masked, row.may_lock)
+            answers
         };
         let wanted = open(self.row(number));
         let like = self.rows.iter().position(|row| open(row) == wanted);
@@ -110,7 +154,7 @@ impl Table {
         like
     }
 
-    fn number(&mut self, material: &Material, acceptor: Acceptor) -> u16 {
+    fn number(&mut self, material: &Material, acceptor: Acceptor, way: Vec<Act>) -> u16 {
         let known = acceptor.known(material, self.epoch);
         if let Some(number) = self.numbers.get(&known) {
             return *number;
@@ -122,21 +166,24 @@ impl Table {
         let (promised, told, _) = known;
         let (epoch, twist) = (self.epoch, self.twist);
         let may_first = |pick| acceptor.may_first(material, epoch, twist, pick);
-        let mut row = Row {
+        let mut answers = Answers {
             promised,
             told,
             may_first: set(&may_first, self.values - 1),
             may_prepare: [0; BALLOTS_MAX],
             may_lock: [false; BALLOTS_MAX],
-            acceptor: acceptor.clone(),
         };
         for ballot in 0..=self.ballots {
             let may = |pick| acceptor.may_prepare(material, epoch, twist, ballot, pick);
-            row.may_prepare[usize::from(ballot)] = set(&may, self.values);
-            row.may_lock[usize::from(ballot)] = acceptor.may_lock(twist, ballot);
+            answers.may_prepare[usize::from(ballot)] = set(&may, self.values);
+            answers.may_lock[usize::from(ballot)] = acceptor.may_lock(twist, ballot);
         }
         let number = u16::try_from(self.rows.len()).expect("a few hundred acceptors");
-        self.rows.push(row);
+        self.rows.push(Row {
+            acceptor,
+            answers,
+            way,
+        });
         self.numbers.insert(known, number);
         number
     }
@@ -155,6 +202,21 @@ struct Transcribed {
     first: Option<Pick>,
     voted: Option<(u8, Pick)>,
     locked: Option<(u8, Pick)>,
+}
+
+impl Transcribed {
+    /// What is left of it after a restart: all of it, unless a rule is broken.
+    fn restarted(self, twist: Option<Twist>) -> Self {
+        let mut left = self;
+        match twist {
+            Some(Twist::FirstForgotten) => left.first = None,
+            Some(Twist::PromiseForgotten) => left.promised = 0,
+            Some(Twist::PrepareForgotten) => left.voted = None,
+            Some(Twist::LockForgotten) => left.locked = None,
+            _ => {}
+        }
+        left
+    }
 }
 
 impl Acceptor {

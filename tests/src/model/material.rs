@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bts_core::configuration::{Configuration, Policy};
+use bts_core::consensus::ballot::owner;
 use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};
 use bts_core::consensus::promise::{PromisePayload, ValidPromise};
 use bts_core::content::{Decision, TakePayload};
 use bts_core::crypto::sign::SignedBytes;
 use bts_core::crypto::verified::{ValidCertificate, Verified, Verifier};
 use bts_core::ids::{
-    Ballot, ClusterId, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, Session, SpaceName,
+    Ballot, ClientRef, ClusterId, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, Session,
+    SpaceName,
 };
 use bts_core::quorum::ClusterSize;
 use bts_core::tuple::Tuple;
@@ -19,6 +21,9 @@ use ed25519_dalek::SigningKey;
 
 use super::{Bounds, Pick};
 use crate::adversary::forge::{self, ClientForge, ReplicaForge};
+
+/// The session of everybody who takes.
+const TAKER: Session = Session(5);
 
 /// What a promise tells, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +56,7 @@ pub(super) struct Material {
     promises: RefCell<BTreeMap<(u8, u16, u8, Told), ValidPromise>>,
 }
 
-fn key(seed: u8) -> SigningKey {
+pub(super) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
@@ -77,7 +82,7 @@ impl Material {
         let contents: Vec<_> = (0..bounds.contents).map(content).collect();
         let verifier = Verifier::new(Arc::clone(&configuration));
         let take = |epoch: u8, number: u8| {
-            let client = ClientForge::new(&configuration, key(110 + number), Session(5));
+            let client = ClientForge::new(&configuration, key(110 + number), TAKER);
             let (content, _) = contents[usize::from(number % bounds.contents)];
             let number = u64::from(epoch) + 1;
             let take = client.take(number, id.clone(), content, Epoch(epoch), Vec::new());
@@ -110,6 +115,20 @@ impl Material {
 
     fn takes(&self, epoch: u8) -> &[Verified<TakePayload>] {
         &self.takes[usize::from(epoch)]
+    }
+
+    /// Whose Takes have this key.
+    pub(super) fn taker(&self, key: PublicKey) -> ClientRef {
+        ClientRef {
+            key,
+            session: TAKER,
+        }
+    }
+
+    /// Who proposes in a ballot.
+    pub(super) fn owner(&self, epoch: u8, ballot: u8) -> ReplicaId {
+        let ballot = Ballot(u32::from(ballot));
+        owner(self.size(), &self.id, Epoch(epoch), ballot)
     }
 
     pub(super) fn op(&self, epoch: u8, number: Pick) -> OpId {

@@ -17,6 +17,7 @@ mod choice;
 mod local;
 mod material;
 mod reader;
+mod restart;
 mod search;
 mod seen;
 pub mod swap;
@@ -57,6 +58,8 @@ pub struct Bounds {
     pub epochs: u8,
     /// Contents signed for the one id: Take number i names content `i mod contents` (A2).
     pub contents: u8,
+    /// Whether correct replicas lose their power, at any time and any number of times.
+    pub restarts: bool,
     /// A rule to break, to see that the check sees it.
     pub twist: Option<Twist>,
     /// Whether transcriptions of acceptor, choice and reader are asked instead of bts-core.
@@ -79,6 +82,7 @@ impl Default for Bounds {
             ballots: 2,
             epochs: 2,
             contents: 1,
+            restarts: false,
             twist: None,
             transcribed: false,
             look: true,
@@ -91,6 +95,11 @@ impl Default for Bounds {
 impl Bounds {
     fn correct(&self) -> usize {
         self.replicas - self.faults
+    }
+
+    /// What a replica that forgets refuses now it may do later, so that all of it matters.
+    fn is_reduced(&self) -> bool {
+        self.reduced && !self.twist.is_some_and(Twist::is_of_restarts)
     }
 
     fn release(&self) -> Pick {
@@ -126,6 +135,9 @@ impl fmt::Display for Bounds {
         )?;
         if self.transcribed {
             f.write_str(" transcribed")?;
+        }
+        if self.restarts {
+            f.write_str(" restarts")?;
         }
         if !self.look {
             f.write_str(" no-look")?;
@@ -164,6 +176,8 @@ pub enum Violation {
     },
     /// An acceptor did what it is made to stop at, by an assertion of its own.
     Stopped,
+    /// An acceptor is bound to something else after a restart than before it.
+    Forgot,
 }
 
 impl fmt::Display for Violation {
@@ -185,6 +199,7 @@ impl fmt::Display for Violation {
                 "a read that began after the Take of epoch {epoch} was decided returns the entry"
             ),
             Self::Stopped => f.write_str("an acceptor stops at an assertion of its own"),
+            Self::Forgot => f.write_str("an acceptor is bound otherwise after a restart"),
         }
     }
 }
@@ -202,8 +217,8 @@ pub struct Met {
     pub second_epoch: u64,
     /// States with a decided Take after which a reader has been shown something that it may use.
     pub readable: u64,
-    /// Questions that code of bts-core was asked: acceptors, promise sets, readers.
-    pub asked: [usize; 3],
+    /// Questions that code of bts-core was asked: acceptors, promise sets, readers, restarts.
+    pub asked: [usize; 4],
 }
 
 /// What a search found.

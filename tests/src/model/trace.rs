@@ -2,7 +2,7 @@
 //! replicas that keep their names.
 
 use super::acceptor::Act;
-use super::local::{Packing, State};
+use super::local::{Local, Packing, State};
 use super::material::Told;
 use super::world::{Next, Step, World};
 use super::{Bounds, Pick};
@@ -44,18 +44,15 @@ fn describe(world: &World, state: &State, who: usize, step: Step) -> String {
     let epoch = local.epoch;
     let act = match step {
         Step::NextEpoch => format!("learns that epoch {epoch} was released"),
-        Step::Act(Act::First(pick)) => format!("gives its first vote to {}", name(bounds, pick)),
-        Step::Act(Act::Enter(ballot)) => {
-            let told = told(bounds, world.told(epoch, local));
-            format!("enters ballot {ballot}, promising with {told}")
+        Step::Act(act) => describe_act(world, local, act),
+        Step::Restart => "restarts".to_owned(),
+        Step::Kept(act) => {
+            let act = describe_act(world, local, act);
+            format!("{act}, restarts before anybody hears of it")
         }
-        Step::Act(Act::Prepare(ballot, pick)) => {
-            let value = name(bounds, pick);
-            format!("accepts the proposal of {value} in ballot {ballot} and gives a prepare vote")
-        }
-        Step::Act(Act::Lock(ballot, pick)) => {
-            let value = name(bounds, pick);
-            format!("accepts the lock of {value} in ballot {ballot} and gives a commit vote")
+        Step::Lost(act) => {
+            let act = describe_act(world, local, act);
+            format!("{act}, restarts before it is stored")
         }
     };
     let epochs = match bounds.epochs {
@@ -63,6 +60,25 @@ fn describe(world: &World, state: &State, who: usize, step: Step) -> String {
         _ => format!(" (epoch {epoch})"),
     };
     format!("s{who} {act}{epochs}")
+}
+
+fn describe_act(world: &World, local: &Local, act: Act) -> String {
+    let (bounds, epoch) = (&world.bounds, local.epoch);
+    match act {
+        Act::First(pick) => format!("gives its first vote to {}", name(bounds, pick)),
+        Act::Enter(ballot) => {
+            let told = told(bounds, world.told(epoch, local));
+            format!("enters ballot {ballot}, promising with {told}")
+        }
+        Act::Prepare(ballot, pick) => {
+            let value = name(bounds, pick);
+            format!("accepts the proposal of {value} in ballot {ballot} and gives a prepare vote")
+        }
+        Act::Lock(ballot, pick) => {
+            let value = name(bounds, pick);
+            format!("accepts the lock of {value} in ballot {ballot} and gives a commit vote")
+        }
+    }
 }
 
 fn told(bounds: &Bounds, told: Told) -> String {

@@ -22,10 +22,15 @@ pub enum Twist {
     PromiseWithoutLock,
     MoreDoubt,
     LocksUnread,
+    FirstForgotten,
+    PromiseForgotten,
+    PrepareForgotten,
+    LockForgotten,
+    SentBeforeSynced,
 }
 
 /// All of them, with what each breaks.
-const TWISTS: [(Twist, &str); 15] = [
+const TWISTS: [(Twist, &str); 20] = [
     (Twist::FewerForced, "T-1"),
     (Twist::MoreForced, "T+1"),
     (Twist::FewerFast, "F-1"),
@@ -36,17 +41,48 @@ const TWISTS: [(Twist, &str); 15] = [
     (Twist::LockBelowPromise, "lock-below-promise"),
     (Twist::FirstTwice, "first-vote-twice"),
     (Twist::FirstAfterPromise, "first-vote-after-promise"),
-    (Twist::PrepareTwice, "prepare-vote-forgotten"),
+    (Twist::PrepareTwice, "prepare-vote-twice"),
     (Twist::LockLowered, "lock-replaced-by-lower"),
     (Twist::PromiseWithoutLock, "promise-without-lock"),
     (Twist::MoreDoubt, "reader-R+1"),
     (Twist::LocksUnread, "reader-ignores-locks"),
+    (Twist::FirstForgotten, "restart-forgets-first-vote"),
+    (Twist::PromiseForgotten, "restart-forgets-promise"),
+    (Twist::PrepareForgotten, "restart-forgets-prepare-vote"),
+    (Twist::LockForgotten, "restart-forgets-lock"),
+    (Twist::SentBeforeSynced, "sent-before-synced"),
 ];
 
 impl Twist {
     /// Every broken rule.
     pub fn all() -> impl Iterator<Item = Self> {
         TWISTS.iter().map(|(twist, _)| *twist)
+    }
+
+    /// True if it shows only where replicas restart.
+    pub fn is_of_restarts(self) -> bool {
+        match self {
+            Self::FirstForgotten
+            | Self::PromiseForgotten
+            | Self::PrepareForgotten
+            | Self::LockForgotten
+            | Self::SentBeforeSynced => true,
+            Self::FewerForced
+            | Self::MoreForced
+            | Self::FewerFast
+            | Self::FewerQuorum
+            | Self::FewerPromises
+            | Self::VotesBeforeLocks
+            | Self::ReleaseDespiteVotes
+            | Self::LockBelowPromise
+            | Self::FirstTwice
+            | Self::FirstAfterPromise
+            | Self::PrepareTwice
+            | Self::LockLowered
+            | Self::PromiseWithoutLock
+            | Self::MoreDoubt
+            | Self::LocksUnread => false,
+        }
     }
 
     /// The broken rule of this name.

@@ -18,6 +18,12 @@ use super::{BALLOTS_MAX, Bounds, EPOCHS_MAX, Met, Pick, Picks, Twist, Violation}
 pub(super) enum Step {
     Act(Act),
     NextEpoch,
+    /// It loses its power and starts again.
+    Restart,
+    /// It does this, and loses its power when that is logged and before anybody is told.
+    Kept(Act),
+    /// It does this, tells everybody, and loses its power before that is logged: a broken rule.
+    Lost(Act),
 }
 
 /// Where a step leads.
@@ -70,58 +76,83 @@ impl World {
 
     /// What a promise of this number tells.
     pub(super) fn told(&self, epoch: u8, local: &Local) -> Told {
-        self.tables[usize::from(epoch)].row(local.acceptor).told
+        self.tables[usize::from(epoch)].answers(local.acceptor).told
     }
 
     /// How many questions the code of bts-core was asked.
-    pub(super) fn asked(&self) -> [usize; 3] {
+    pub(super) fn asked(&self) -> [usize; 4] {
         [
             self.tables.iter().map(Table::asked).sum(),
             self.choices.iter().map(Choices::asked).sum(),
             self.readers.asked(),
+            self.tables.iter().map(Table::restarted).sum(),
         ]
     }
 
     /// Every step of every correct replica; of those that are alike, of the first one only.
     pub(super) fn successors(&mut self, state: &State, next: &mut Vec<Next>) {
         let mut permitted = [[None; BALLOTS_MAX]; EPOCHS_MAX];
+        let mut acts = Vec::new();
         for who in 0..state.correct {
             if state.locals[..who].contains(&state.locals[who]) {
                 continue;
             }
             let local = state.locals[who];
             let epoch = usize::from(local.epoch);
-            let row = self.tables[epoch].row(local.acceptor);
-            let (promised, may_first) = (row.promised, row.may_first);
-            let (may_prepare, may_lock) = (row.may_prepare, row.may_lock);
-            let said = local.said[epoch];
-            for pick in picks_in(may_first & !said.firsts) {
-                self.push(state, who, Step::Act(Act::First(pick)), next);
+            acts.clear();
+            self.acts(state, &local, &mut permitted[epoch], &mut acts);
+            for act in &acts {
+                self.push(state, who, Step::Act(*act), next);
             }
-            for ballot in promised + 1..=self.bounds.ballots {
-                self.push(state, who, Step::Act(Act::Enter(ballot)), next);
-            }
-            for ballot in 0..=promised {
-                let at = usize::from(ballot);
-                if let Some(pick) = state.made[epoch].locks[at].checked_sub(1)
-                    && may_lock[at]
-                {
-                    self.push(state, who, Step::Act(Act::Lock(ballot, pick)), next);
-                }
-                let is_closed = state.made[epoch].closed >> ballot & 1 == 1;
-                if ballot == 0 || is_closed || may_prepare[at] == 0 {
-                    continue;
-                }
-                let permitted = permitted[epoch][at]
-                    .get_or_insert_with(|| self.permitted(state, local.epoch, ballot));
-                for pick in picks_in(*permitted & may_prepare[at] & !said.prepared[at]) {
-                    self.push(state, who, Step::Act(Act::Prepare(ballot, pick)), next);
+            if self.bounds.restarts {
+                self.push(state, who, Step::Restart, next);
+                for act in &acts {
+                    self.push(state, who, self.cut_short(*act), next);
                 }
             }
             let is_released = state.made[epoch].decided == self.bounds.release() + 1;
             if is_released && local.epoch + 1 < self.bounds.epochs {
                 self.push(state, who, Step::NextEpoch, next);
             }
+        }
+    }
+
+    /// What this replica may do in its epoch.
+    fn acts(
+        &mut self,
+        state: &State,
+        local: &Local,
+        permitted: &mut [Option<Picks>; BALLOTS_MAX],
+        acts: &mut Vec<Act>,
+    ) {
+        let epoch = usize::from(local.epoch);
+        let may = *self.tables[epoch].answers(local.acceptor);
+        let said = local.said[epoch];
+        acts.extend(picks_in(may.may_first & !said.firsts).map(Act::First));
+        acts.extend((may.promised + 1..=self.bounds.ballots).map(Act::Enter));
+        for ballot in 0..=may.promised {
+            let at = usize::from(ballot);
+            let locked = state.made[epoch].locks[at].checked_sub(1);
+            let locked = locked.filter(|_| may.may_lock[at]);
+            acts.extend(locked.map(|pick| Act::Lock(ballot, pick)));
+            let is_closed = state.made[epoch].closed >> ballot & 1 == 1;
+            if ballot == 0 || is_closed || may.may_prepare[at] == 0 {
+                continue;
+            }
+            let permitted =
+                permitted[at].get_or_insert_with(|| self.permitted(state, local.epoch, ballot));
+            let picks = *permitted & may.may_prepare[at] & !said.prepared[at];
+            acts.extend(picks_in(picks).map(|pick| Act::Prepare(ballot, pick)));
+        }
+    }
+
+    /// The power fails while a replica does this. What nobody was told and is not logged might as
+    /// well not have happened; and since what one may do the others never take back, what is logged
+    /// or told late might as well begin late. So these are the only orders that matter.
+    fn cut_short(&self, act: Act) -> Step {
+        match self.bounds.twist {
+            Some(Twist::SentBeforeSynced) => Step::Lost(act),
+            _ => Step::Kept(act),
         }
     }
 
@@ -150,19 +181,49 @@ impl World {
     }
 
     fn step(&mut self, local: &mut Local, step: Step) -> Result<(), Violation> {
-        let epoch = usize::from(local.epoch);
-        let act = match step {
-            Step::Act(act) => act,
+        match step {
+            Step::Act(act) => {
+                self.tell(local, act);
+                self.log(local, act)
+            }
             Step::NextEpoch => {
                 local.epoch += 1;
                 local.acceptor = 0;
-                return Ok(());
+                Ok(())
             }
-        };
-        let table = &mut self.tables[epoch];
-        let mut told = table.row(local.acceptor).told;
+            Step::Restart => self.restart(local),
+            Step::Kept(act) => {
+                // A promise that is logged is repeated.
+                if let Act::Enter(_) = act {
+                    self.tell(local, act);
+                }
+                self.log(local, act)?;
+                self.restart(local)
+            }
+            Step::Lost(act) => {
+                self.tell(local, act);
+                self.restart(local)
+            }
+        }
+    }
+
+    fn restart(&mut self, local: &mut Local) -> Result<(), Violation> {
+        let table = &mut self.tables[usize::from(local.epoch)];
+        let next = table.restart(&self.material, local.acceptor);
+        local.acceptor = next.ok_or(Violation::Forgot)?;
+        Ok(())
+    }
+
+    fn log(&mut self, local: &mut Local, act: Act) -> Result<(), Violation> {
+        let table = &mut self.tables[usize::from(local.epoch)];
         let next = table.step(&self.material, local.acceptor, act);
         local.acceptor = next.ok_or(Violation::Stopped)?;
+        Ok(())
+    }
+
+    fn tell(&mut self, local: &mut Local, act: Act) {
+        let epoch = usize::from(local.epoch);
+        let mut told = self.tables[epoch].answers(local.acceptor).told;
         let said = &mut local.said[epoch];
         match act {
             Act::First(pick) => said.firsts |= 1 << pick,
@@ -175,14 +236,13 @@ impl World {
                 said.told[usize::from(ballot)] = self.choices[epoch].code(told);
             }
         }
-        Ok(())
     }
 
     /// Draws the conclusions of a step, checks them, and leaves out what cannot matter any more.
     fn settle(&mut self, state: &mut State) -> Result<(), Violation> {
         for epoch in 0..self.bounds.epochs {
             self.make(state, epoch)?;
-            if self.bounds.reduced {
+            if self.bounds.is_reduced() {
                 self.reduce(state, epoch);
             }
             self.show(state, epoch)?;
@@ -237,7 +297,7 @@ impl World {
         let mut shown = [0; super::CORRECT_MAX];
         for (shown, local) in shown.iter_mut().zip(state.locals_mut()) {
             let told = self.tables[usize::from(local.epoch)]
-                .row(local.acceptor)
+                .answers(local.acceptor)
                 .told;
             local.shown |= self
                 .readers
@@ -297,9 +357,9 @@ impl World {
         let liars = self.bounds.faults;
         // How many may yet have voted so: those that have, and those that still may.
         let possible = |has: &dyn Fn(&Said) -> bool,
-                        may: &dyn Fn(&super::acceptor::Row) -> bool| {
+                        may: &dyn Fn(&super::acceptor::Answers) -> bool| {
             let could = |local: &&Local| {
-                let row = || tables[at].row(local.acceptor);
+                let row = || tables[at].answers(local.acceptor);
                 has(&local.said[at]) || (local.epoch == epoch && may(row()))
             };
             before.locals().iter().filter(could).count() + liars
@@ -357,7 +417,7 @@ impl World {
             let is_take = made.decided <= self.bounds.takes;
             let firsts = state.locals().iter().filter(|local| {
                 let told = self.tables[usize::from(local.epoch)]
-                    .row(local.acceptor)
+                    .answers(local.acceptor)
                     .told;
                 local.epoch as usize == epoch && told.first == made.decided.checked_sub(1)
             });

@@ -64,12 +64,22 @@ fn schedules() -> Vec<(String, String)> {
     failed.collect()
 }
 
+/// With the usual bounds, then with restarts and one ballot less.
 fn states(most: usize) -> Option<(u64, String)> {
-    let bounds = Bounds {
+    let usual = Bounds {
         states_max: most,
         ..Bounds::default()
     };
-    match quietly(|| model::run(&bounds)) {
+    let restarts = Bounds {
+        restarts: true,
+        ballots: 1,
+        ..usual.clone()
+    };
+    objection(&usual).or_else(|| objection(&restarts))
+}
+
+fn objection(bounds: &Bounds) -> Option<(u64, String)> {
+    match quietly(|| model::run(bounds)) {
         Ok(verdict) => {
             let (violation, _) = verdict.violation?;
             Some((verdict.states as u64, violation.to_string()))
