@@ -3,7 +3,7 @@
 use bts_core::client::Outcome;
 use bts_core::configuration::{Allow, Policy, SpacePolicy};
 use bts_core::consensus::certificate::{Certificate, Statement, Value};
-use bts_core::ids::{Ballot, Epoch, ReplicaId};
+use bts_core::ids::{Ballot, Epoch, ReplicaId, TakeNumber};
 use bts_core::message::ReplyBody;
 use bts_core::message::{ClientBody, PeerMessage, Proposal, ReadMode, ReadRequest, TakeRequest};
 use bts_tests::adversary::forge;
@@ -15,7 +15,8 @@ use bts_tests::sim::setup::Setup;
 use bts_tests::sim::workload::anything;
 
 use crate::hands::{
-    Entry, Villain, beside, number_owned_by, overhear, promise_of_s3, promise_to_all, say,
+    Entry, Villain, beside, beside_an_accomplice, number_owned_by, overhear, promise_of_s3,
+    promise_to_all, say,
 };
 
 /// What an operation may take in calm weather once nothing hinders it, in milliseconds.
@@ -160,27 +161,59 @@ fn b4_ii_none_without_the_one_that_went_silent() {
     c.judge();
 }
 
-/// B4 (iii). 1. s0, s1, s3 are empty in round 1; the answer of s2 is late. 2. Round 2 is sent; s0 and
-/// s1 answer, late. 3. Meanwhile an `out` completes at s2 and s3 and one of the others. No answer
-/// that was given before counts together with one that was asked for later.
+/// B4 (iii). One of `x`, `y`, `z` is there all the time. 1. `x` is at s0 and s1. A reader's question
+/// reaches s2, empty, and is slow to s0 and s1. 2. `y` is written to s0 and s2; `x` is taken; the
+/// question reaches s1, empty, whose answer is slow. 3. `z` is written to s1 and s2; `y` is taken;
+/// the question reaches s0, empty. s3 says what suits. 4. Round 2 is sent to s0, s2, s3, and then the
+/// answer of s1 comes: neither that nor what s2 saw before is of the instant of the sending.
 #[test]
 fn b4_iii_no_common_instant_no_none() {
-    let mut c = Cluster::new(4, 1, &[]);
-    let (reader, writer) = (c.client(), c.client());
-    let late = c.world.hold(|f| f.from == replica(2) && f.is("found"));
-    let answers = c.world.hold(|f| f.is("empty since"));
+    let mut c = beside_an_accomplice();
+    let reader = c.client();
+    let question = |c: &mut Cluster, to: u16| {
+        c.world
+            .hold(move |f| f.from == Node::Client(reader) && f.to == replica(to) && f.is("read"))
+    };
+    let (to_s0, to_s1) = (question(&mut c, 0), question(&mut c, 1));
+    let answer = c
+        .world
+        .hold(move |f| f.from == replica(1) && f.to == Node::Client(reader) && f.is("found"));
+    write_except(&mut c, "x 1", 2);
     let handle = c.start(
         reader,
-        bts_tests::sim::cluster::read(template("x *"), false),
+        bts_tests::sim::cluster::read(template("* 1"), false),
     );
-    c.run_ms(20);
-    c.out(writer, tuple("x 1"));
-    c.world.release(late);
-    c.world.release(answers);
-    let outcome = c.finish(handle);
-    assert!(matches!(outcome, Outcome::None | Outcome::Found(_)));
-    assert!(c.rdp(reader, template("x *")).is_some());
+    c.run_ms(10);
+    write_except(&mut c, "y 1", 1);
+    take_for_good(&mut c, "x *");
+    c.world.release(to_s1);
+    c.run_ms(10);
+    write_except(&mut c, "z 1", 0);
+    take_for_good(&mut c, "y *");
+    assert!(!c.world.held(answer).is_empty(), "s1 was empty");
+    c.world.release(to_s0);
+    c.run_until("round 2 is sent", |world| {
+        world.observer.coverage.count("still empty") > 0
+    });
+    c.world.release(answer);
+    assert!(matches!(c.finish(handle), Outcome::Found(_)), "z is there");
     c.judge();
+}
+
+/// A client writes a tuple to all but one replica.
+fn write_except(c: &mut Cluster, words: &str, never_to: u16) {
+    let writer = c.client();
+    c.world
+        .lose(move |f| f.from == Node::Client(writer) && f.to == replica(never_to));
+    c.out(writer, tuple(words));
+    c.crash_client(writer);
+}
+
+/// A client takes a tuple, and all who hold it know.
+fn take_for_good(c: &mut Cluster, words: &str) {
+    let taker = c.client();
+    assert!(c.inp(taker, template(words)).is_some());
+    c.run_ms(10);
 }
 
 /// B4 (iv). The connections end between round 1 and round 2, and watches with them. The client reads
@@ -312,16 +345,23 @@ fn proposal_of_s3(c: &mut Cluster, entry: &Entry, request: &TakeRequest) -> Prop
     }
 }
 
-/// G4. 1. One `in` of a session waits for a week. 2. The same session goes on taking, more often than it
-/// may have Takes unsettled. None of them is refused: what waits holds no number.
+/// G4. 1. One `in` of a session waits for a week. 2. The same session goes on taking. What waits holds
+/// no number, so that all Takes but the latest are settled: it never has more of them open than
+/// replicas allow.
 #[test]
 fn g4_blocked_in_does_not_stop_its_session() {
     let mut c = Cluster::new(4, 1, &[]);
     let client = c.client();
+    let settled = overhear(&mut c, move |f| match &f.message {
+        Message::Request(request) if f.from == Node::Client(client) => Some(request.settled_below),
+        _ => None,
+    });
     let waiting = c.start(client, take(template("never *"), true));
     for number in 0..200 {
         c.out(client, tuple(&format!("x {number}")));
         assert!(c.inp(client, template("x *")).is_some(), "take {number}");
+        let settled = settled.lock().expect("one thread").iter().max().copied();
+        assert!(settled >= Some(TakeNumber(number)), "{settled:?}");
     }
     assert!(c.is_open(waiting));
     c.out(client, tuple("never 1"));
@@ -329,21 +369,52 @@ fn g4_blocked_in_does_not_stop_its_session() {
     c.judge();
 }
 
-/// G5. 1. `x` is taken with the votes of s0, s1, s3; s2 was cut off and never saw the Take. 2. The taker
-/// dies, s3 is silent. 3. s2 names `x` for ever; readers have it told, and None is told in the end.
+/// G5. 1. `x` is taken with the votes of s0, s1, s3, which apply it; s2 hears nothing of it, then or
+/// later. 2. The taker dies, s3 is silent. 3. s2 connects anew with s0 and s1, and asks them to go on
+/// where they were in the numbered stream of their decisions: nobody else tells it. It names `x` no
+/// more.
 #[test]
-fn g5_replica_that_missed_the_end_is_told() {
+fn g5_replica_that_missed_the_end_is_told_by_the_stream() {
     let mut c = beside(&[Habit::Agree, Habit::Boast], Policy::default());
     let (writer, taker, reader) = (c.client(), c.client(), c.client());
     c.out(writer, tuple("x 1"));
     c.run_ms(20);
-    c.world.lose(move |f| {
-        let answers = ["given", "removed", "not held"]
-            .iter()
-            .any(|kind| f.is(kind));
-        f.to == replica(2) && f.from != Node::Client(reader) && !answers
-    });
+    let deaf = c
+        .world
+        .lose(move |f| f.to == replica(2) && f.from != Node::Client(reader));
     assert!(c.inp(taker, template("x *")).is_some());
+    c.run_ms(20);
+    c.crash_client(taker);
+    c.isolate(3);
+    c.run_ms(60_000);
+    c.world.discard(deaf);
+    c.world.lose(move |f| {
+        let asks = ["read", "still empty"].iter().any(|kind| f.is(kind));
+        f.to == replica(2) && f.from == Node::Client(reader) && !asks
+    });
+    for other in [0, 1] {
+        c.world.reset((replica(2), replica(other)));
+        c.world.reset((replica(other), replica(2)));
+    }
+    let handle = c.start(reader, take(template("x *"), false));
+    c.run_ms(SOON_MS);
+    assert!(!c.is_open(handle), "s2 was never told");
+    assert_eq!(c.finish(handle), Outcome::None);
+    c.judge();
+}
+
+/// G5. The same, but for who tells s2: it has no connection to other replicas any more, and the
+/// reader to whom it names `x` knows better.
+#[test]
+fn g5_replica_that_missed_the_end_is_told_by_readers() {
+    let mut c = beside(&[Habit::Agree, Habit::Boast], Policy::default());
+    let (writer, taker, reader) = (c.client(), c.client(), c.client());
+    c.out(writer, tuple("x 1"));
+    c.run_ms(20);
+    c.world
+        .lose(move |f| f.to == replica(2) && f.from != Node::Client(reader));
+    assert!(c.inp(taker, template("x *")).is_some());
+    c.run_ms(20);
     c.crash_client(taker);
     c.isolate(3);
     let handle = c.start(reader, take(template("x *"), false));
@@ -365,12 +436,32 @@ fn g6_without_the_right_nobody_waits() {
     setup.policy.spaces.insert(space(), rights);
     let mut c = Cluster::of(setup, &[3]);
     let (entitled, other) = (c.client(), c.client());
-    let written = c.start(entitled, out(tuple("x 1")));
-    c.finish(written);
+    c.out(entitled, tuple("x 1"));
     let handle = c.start(other, take(template("x *"), false));
     c.run_ms(SOON_MS);
     assert!(!c.is_open(handle), "it waits for a right");
     assert!(!matches!(c.finish(handle), Outcome::Found(_)));
     assert!(c.inp(entitled, template("x *")).is_some());
+    c.judge();
+}
+
+/// G6. A client may take but not write, and swaps: *Enter* names the entry, and all refuse the Take,
+/// which would put something. It ends with the reason; the entry stays.
+#[test]
+fn g6_swap_without_the_right_to_write_ends() {
+    let mut setup = Setup::calm(4, 1);
+    let rights = SpacePolicy {
+        insert: Allow::Keys([bts_tests::sim::setup::public(&setup.client_key(0))].into()),
+        ..SpacePolicy::default()
+    };
+    setup.policy.spaces.insert(space(), rights);
+    let mut c = Cluster::of(setup, &[3]);
+    let (entitled, other) = (c.client(), c.client());
+    c.out(entitled, tuple("x 1"));
+    let handle = c.start_swap(other, template("x *"), vec![tuple("y 1")]);
+    c.run_ms(SOON_MS);
+    assert!(!c.is_open(handle), "it waits for a right");
+    assert!(matches!(c.finish(handle), Outcome::Refused(_)));
+    assert!(c.inp(other, template("x *")).is_some(), "it may take");
     c.judge();
 }

@@ -3,11 +3,12 @@
 use bts_core::client::Outcome;
 use bts_core::configuration::{Allow, SpacePolicy};
 use bts_core::consensus::ballot::owner;
+use bts_core::content::{Content, Decision};
 use bts_core::ids::{Ballot, EntryId, Epoch, ReplicaId, Seq, Session};
-use bts_core::message::ClientBody;
+use bts_core::message::{ClientBody, ReplyBody};
 use bts_tests::adversary::forge;
 use bts_tests::sim::cluster::{Cluster, space, swap, template, tuple};
-use bts_tests::sim::node::{Node, replica};
+use bts_tests::sim::node::{Message, Node, replica};
 use bts_tests::sim::setup::{Setup, public};
 
 use crate::hands::{
@@ -70,14 +71,14 @@ fn a2_two_contents_have_one_winner() {
 }
 
 /// A3 (i). 1. A client signs two Takes with one number, with puts `y1` and `y2`, and sends each to half
-/// of the replicas, as if their votes were for one thing. 2. The replicas finish. Nobody has both,
-/// and all have the same.
+/// of the replicas. 2. It makes one certificate of all their votes, and shows it to each half with the
+/// Take that this half knows. 3. The replicas finish. Nobody has both, and all have the same.
 #[test]
 fn a3_two_takes_with_one_number_do_not_fork() {
     let mut c = Cluster::new(4, 1, &[]);
     let (writer, reader) = (c.client(), c.client());
     let outs = overhear(&mut c, |f| match &f.message {
-        bts_tests::sim::node::Message::Request(request) => match &request.body {
+        Message::Request(request) => match &request.body {
             ClientBody::Out { entry } => Some(entry.clone()),
             _ => None,
         },
@@ -87,13 +88,33 @@ fn a3_two_takes_with_one_number_do_not_fork() {
     let signed = outs.lock().expect("one thread")[0].clone();
     let entry = Entry {
         hash: forge::content_hash(&c.world.configuration, &signed),
-        content: bts_core::content::Content::Signed(signed),
+        content: Content::Signed(signed),
         id,
     };
+    let votes = overhear(&mut c, |f| match &f.message {
+        Message::Reply(reply) => match &reply.body {
+            ReplyBody::FirstVote(vote) => Some(vote.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
     let mut villain = Villain::join(&mut c);
-    for (to, put) in [(0, "y 1"), (1, "y 1"), (2, "y 2"), (3, "y 2")] {
-        let take = villain.take(&entry, 1, 0, vec![tuple(put)]);
-        villain.tell(&mut c, to, ClientBody::Take(take));
+    let takes = ["y 1", "y 1", "y 2", "y 2"];
+    let takes = takes.map(|put| villain.take(&entry, 1, 0, vec![tuple(put)]));
+    for (to, take) in (0..).zip(&takes) {
+        villain.tell(&mut c, to, ClientBody::Take(take.clone()));
+    }
+    c.run_ms(10);
+    let votes = votes.lock().expect("one thread").clone();
+    assert_eq!(votes.len(), 4, "each half votes for what it was sent");
+    let certificate = forge::certificate(&votes).expect("four votes");
+    for (to, request) in (0..).zip(takes) {
+        let decision = Decision {
+            certificate: certificate.clone(),
+            take: Some(request.take),
+        };
+        let applied = false;
+        villain.tell(&mut c, to, ClientBody::Decide { decision, applied });
     }
     c.run_ms(3_000);
     let first = c.rdp(reader, template("y *"));
