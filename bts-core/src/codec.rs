@@ -67,6 +67,22 @@ where
     deserializer.deserialize_seq(AtMost::<MAX, T>(PhantomData))
 }
 
+/// The same for a list that may be missing.
+pub fn at_most_if_any<'de, const MAX: usize, T, D>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let list = Option::<Limited<MAX, T>>::deserialize(deserializer)?;
+    Ok(list.map(|Limited(list)| list))
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct Limited<const MAX: usize, T>(#[serde(deserialize_with = "at_most::<MAX, _, _>")] Vec<T>);
+
 struct AtMost<const MAX: usize, T>(PhantomData<T>);
 
 impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for AtMost<MAX, T> {

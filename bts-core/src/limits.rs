@@ -71,6 +71,11 @@ pub const EVIDENCE_MAX: usize = 256;
 pub const SESSIONS_PER_CLIENT_MAX: usize = 1024;
 /// Applied decisions told to a peer in one message.
 pub const APPLIED_BATCH_MAX: usize = 512;
+/// Contents in one slice of what two replicas compare.
+pub const COMPARED_ITEMS_MAX: usize = 1024;
+/// Contents of one entry that are compared, those of the least hashes: only who signs several for
+/// one id makes more.
+pub const COMPARED_CONTENTS_MAX: usize = 64;
 /// Signature roots remembered as verified.
 pub const VERIFIED_ROOTS_MAX: usize = 16 * 1024;
 
@@ -83,3 +88,8 @@ const _: () = assert!(
 const PROPOSE_BYTES_MAX: usize =
     REPLICAS_MAX * (TAKES_PER_PROMISE_MAX * (PUTS_BYTES_MAX + 40 * 1024) + REPLICAS_MAX * 1200);
 const _: () = assert!(PROPOSE_BYTES_MAX < PEER_FRAME_BYTES_MAX);
+/// The longest list of what is held: an id has a space, a key, two numbers and a path.
+const COMPARED_BYTES_MAX: usize =
+    COMPARED_ITEMS_MAX * (SPACE_NAME_BYTES_MAX + 64 + PATH_RUNS_MAX * 8 + 64);
+const _: () = assert!(COMPARED_BYTES_MAX < PEER_FRAME_BYTES_MAX);
+const _: () = assert!(COMPARED_CONTENTS_MAX < COMPARED_ITEMS_MAX);

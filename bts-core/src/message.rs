@@ -2,6 +2,7 @@
 //! replica -> replica. Enums are append-only: a variant's position is its tag on the wire
 //! (docs/wire.md). "Synced" beside a message: it leaves only when what it names is on disk.
 
+mod compare;
 mod hello;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::ids::{
 use crate::template::Template;
 use crate::tuple::Tuple;
 
+pub use compare::{Compare, Compared};
 pub use hello::{Hello, HelloReply, HelloRole};
 
 /// A request of a client. The session is that of the connection's Hello.
@@ -439,6 +441,10 @@ pub enum PeerMessage {
         /// The number.
         next: u64,
     },
+    /// I hold this; what do you hold? Answer: `Compared`.
+    Compare(Compare),
+    /// I hold the same, or this. Synced.
+    Compared(Compared),
 }
 
 /// A proposal with the promises that justify it.

@@ -123,6 +123,7 @@ mutants! {
     PromiseNotRepeated, "R-5.1d", "a lost promise is not repeated (D2)";
     JoinsSilently, "R-5.1b", "a ballot is joined without a promise of one's own (G3)";
     MissedDecideNotAsked, "R-7.2", "a decision that was missed is never asked for (G5)";
+    ComparedSameAlways, "R-7.6", "a replica that is compared with says that it holds the same";
     ReleaseWakesNobody, "R-4.4", "blocked operations are not told of a release (B6)";
     PutWakesNobody, "R-4.4", "blocked operations are not told of a put";
 }

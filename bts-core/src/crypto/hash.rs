@@ -57,6 +57,8 @@ pub enum Domain {
     WaiterOrder = 8,
     /// A key of the index: the bound fields of a template.
     Projection = 9,
+    /// What replicas hold in a slice of all ids, to be compared.
+    Slice = 10,
 }
 
 /// A hash under construction. Every part is preceded by its length, so that no two sequences of

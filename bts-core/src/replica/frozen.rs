@@ -50,10 +50,14 @@ impl Replica {
 
     /// Whether a peer's message is dropped: all but what asks for something that is held.
     pub(super) fn drops_frozen(&mut self, message: &PeerMessage) -> bool {
-        let drops = self.frozen.is_some() && !matches!(message, PeerMessage::Fetch(_));
+        let drops = self.frozen.is_some() && !asks(message);
         if drops {
             self.count("dropped, frozen");
         }
         drops
     }
+}
+
+fn asks(message: &PeerMessage) -> bool {
+    matches!(message, PeerMessage::Fetch(_) | PeerMessage::Compare(_))
 }

@@ -7,6 +7,7 @@ mod contest;
 mod frozen;
 mod index;
 mod on_applied;
+mod on_compare;
 mod on_decide;
 mod on_fetch;
 mod on_lock;
@@ -25,6 +26,7 @@ mod report;
 mod sessions;
 mod stash;
 mod store;
+mod sweep;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +55,7 @@ use outputs::Gate;
 use sessions::Sessions;
 use stash::Stash;
 use store::Store;
+use sweep::Sweeps;
 use wake::Hint;
 
 /// What happens to a replica.
@@ -146,6 +149,7 @@ pub struct Replica {
     streams: Streams,
     fetches: Fetches,
     stash: Stash,
+    sweeps: Sweeps,
     timers: Timers,
     connected: BTreeSet<ReplicaId>,
     /// Why nothing can be logged at present.
@@ -184,6 +188,7 @@ impl Replica {
             streams: Streams::default(),
             fetches: Fetches::default(),
             stash: Stash::default(),
+            sweeps: Sweeps::default(),
             timers: Timers::default(),
             connected: BTreeSet::new(),
             frozen: None,
@@ -208,6 +213,7 @@ impl Replica {
             }
             Input::PeerGone(peer) => {
                 self.connected.remove(&peer);
+                self.interrupt_comparing(peer);
             }
             Input::Peer(from, message) => self.on_peer(from, message, out),
             Input::Synced(lsn) => {
@@ -221,6 +227,7 @@ impl Replica {
             self.on_stashed(out);
             self.on_timers(out);
             self.on_stashed(out);
+            self.on_answered(out);
         }
         self.release(out);
     }
@@ -297,10 +304,12 @@ impl Replica {
                 self.on_applied(from, first, items, out);
             }
             PeerMessage::Resume { next } => self.on_resume(from, next),
+            PeerMessage::Compare(question) => self.on_compare(from, question),
+            PeerMessage::Compared(answer) => self.on_compared(from, answer, out),
             PeerMessage::Relay { entry } => self.on_relay(from, entry, out),
             PeerMessage::Fetch(key) => self.on_peer_fetch(from, key, out),
             PeerMessage::Given(given) => self.on_given(from, given, out),
-            PeerMessage::NotHeld(_) => {}
+            PeerMessage::NotHeld(key) => self.on_not_held(from, key),
             PeerMessage::Removed { id, removal } => self.on_removed(from, &id, removal, out),
             PeerMessage::Released { id, certificate } => {
                 self.on_released(from, &id, certificate, out);

@@ -209,6 +209,7 @@ impl Replica {
     pub(super) fn on_peer_connected(&mut self, peer: ReplicaId, next: u64, out: &mut Outputs) {
         self.connected.insert(peer);
         self.on_resume(peer, next);
+        self.compare_soon(peer);
         self.ask_anew(peer, out);
         let open: Vec<_> = self.contests.keys().cloned().collect();
         for id in open {

@@ -105,6 +105,7 @@ impl Replica {
         removal: Removal,
         out: &mut Outputs,
     ) {
+        self.note_answer(from);
         match removal {
             Removal::Decision(decision) => self.on_peer_decide(from, decision, out),
             Removal::Forgotten | Removal::Unknown => {}

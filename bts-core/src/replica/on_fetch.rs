@@ -201,10 +201,11 @@ impl Replica {
             Given::Content(id, content) => {
                 let least = FetchKey::Content(id.clone(), ContentHash(Digest([0; 32])));
                 let asked = self.fetches.open.range(least..).next();
-                if asked
-                    .is_some_and(|(key, _)| matches!(key, FetchKey::Content(of, _) if *of == id))
-                {
+                let is_asked = asked
+                    .is_some_and(|(key, _)| matches!(key, FetchKey::Content(of, _) if *of == id));
+                if is_asked || self.is_compared(from, &id) {
                     self.take_in(by, content, &id, out);
+                    self.note_answer(from);
                 }
             }
             Given::Release(id, _, certificate) => self.on_released(from, &id, certificate, out),

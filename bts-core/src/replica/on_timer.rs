@@ -4,21 +4,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Outputs, Replica};
-use crate::ids::EntryId;
+use crate::ids::{EntryId, ReplicaId};
 use crate::message::FetchKey;
 use crate::time::Time;
 
 /// What may be due.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// The next slice is compared in the background.
+    Compare,
     /// Windows and repetitions of an open instance.
     Contest(EntryId),
+    /// A peer is asked whether entries were removed that it did not list.
+    Doubts(ReplicaId),
     /// Repetition of a fetch.
     Fetch(FetchKey),
     /// Further blocked `in`s are told of an entry.
     Hint(EntryId),
     /// The position in the own stream is told.
     Position,
+    /// Comparing with a peer goes on.
+    Sweep(ReplicaId),
     /// Peers are told what was applied.
     Tell,
 }
@@ -26,10 +32,13 @@ pub(super) enum Timer {
 impl Timer {
     fn reason(&self) -> &'static str {
         match self {
+            Self::Compare => "comparing in the background",
             Self::Contest(_) => "window of an instance",
+            Self::Doubts(_) => "doubts whether entries were removed",
             Self::Fetch(_) => "repetition of a fetch",
             Self::Hint(_) => "hint to a waiter",
             Self::Position => "position in the stream",
+            Self::Sweep(_) => "comparing with a peer",
             Self::Tell => "applied decisions",
         }
     }
@@ -79,10 +88,13 @@ impl Replica {
         }
         for timer in due {
             match timer {
+                Timer::Compare => self.on_compare_timer(out),
                 Timer::Contest(id) => self.on_contest_timer(&id, out),
+                Timer::Doubts(peer) => self.on_doubts_timer(peer, out),
                 Timer::Fetch(key) => self.on_fetch_timer(&key, out),
                 Timer::Hint(id) => self.on_hint_timer(&id, out),
                 Timer::Position => self.on_position_timer(),
+                Timer::Sweep(peer) => self.on_sweep_timer(peer, out),
                 Timer::Tell => self.on_tell_timer(out),
             }
         }

@@ -37,7 +37,7 @@ impl Replica {
                 .take(1000)
                 .collect(),
             signatures_checked: self.verifier.checks(),
-            counters: counters.collect(),
+            counters: counters.chain(self.report_comparing()).collect(),
             trouble: self.frozen.clone(),
         }
     }

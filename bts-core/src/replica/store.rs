@@ -3,7 +3,7 @@
 //! and in replay.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use super::index::{Indexed, Place, SpaceIndex};
@@ -242,6 +242,24 @@ impl Store {
             .map(|((ring, hash), indexed)| (ring, indexed.id.clone(), hash))
             .take(limit)
             .collect()
+    }
+
+    /// True if the entry is present.
+    pub(super) fn is_live(&self, id: &EntryId) -> bool {
+        self.slots
+            .get(id)
+            .is_some_and(|slot| !slot.contents.is_empty())
+    }
+
+    /// What is present of the entries after this one, in order.
+    pub(super) fn live_after(
+        &self,
+        after: Option<&EntryId>,
+    ) -> impl Iterator<Item = (&EntryId, &[HeldContent])> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let slots = self.slots.range::<EntryId, _>((from, Bound::Unbounded));
+        let contents = slots.map(|(id, slot)| (id, slot.contents.as_slice()));
+        contents.filter(|(_, contents)| !contents.is_empty())
     }
 
     pub(super) fn written_by(&self, writer: &PublicKey) -> usize {

@@ -12,9 +12,9 @@ use bts_core::ids::{
     TakeNumber, WatchId,
 };
 use bts_core::message::{
-    Candidate, ClientBody, ClientRequest, FetchKey, Given, Hello, HelloReply, HelloRole,
-    LockRequest, PeerMessage, Proposal, ReadMode, ReadRequest, Refused, Removal, Reply, ReplyBody,
-    Report, Since, Status, TakeRequest,
+    Candidate, ClientBody, ClientRequest, Compare, Compared, FetchKey, Given, Hello, HelloReply,
+    HelloRole, LockRequest, PeerMessage, Proposal, ReadMode, ReadRequest, Refused, Removal, Reply,
+    ReplyBody, Report, Since, Status, TakeRequest,
 };
 use bts_core::template::{Pattern, Template};
 use bts_core::tuple::{FieldType, Tuple};
@@ -442,7 +442,7 @@ impl Samples {
             id: id(),
             removal: Removal::Unknown,
         };
-        vec![
+        let mut messages = vec![
             ("peer.promise", promise),
             ("peer.propose", PeerMessage::Propose(proposal)),
             (
@@ -475,6 +475,29 @@ impl Samples {
                 },
             ),
             ("peer.resume", PeerMessage::Resume { next: 70_000 }),
+        ];
+        messages.extend(self.comparisons());
+        messages
+    }
+
+    fn comparisons(&self) -> Vec<Named<PeerMessage>> {
+        let compare = Compare {
+            from: None,
+            to: Some(self.id()),
+            count: 300,
+            digest: Digest([6; 32]),
+        };
+        let compared = |items| Compared {
+            from: Some(self.id()),
+            upto: None,
+            items,
+        };
+        let items = vec![(self.id(), ContentHash(Digest([7; 32])))];
+        let compared = |items| PeerMessage::Compared(compared(items));
+        vec![
+            ("peer.compare", PeerMessage::Compare(compare)),
+            ("peer.compared", compared(Some(items))),
+            ("peer.compared-same", compared(None)),
         ]
     }
 }

@@ -2,6 +2,7 @@
 //! repeats (docs/attacks.md) or by the rule it asks for.
 
 mod cast;
+mod compare;
 mod frozen;
 mod gate;
 mod limits;

@@ -6,8 +6,9 @@
 mod parts;
 
 use bts_core::consensus::certificate::VoteKind;
+use bts_core::crypto::hash::Digest;
 use bts_core::ids::{RequestId, WatchId};
-use bts_core::message::{ClientBody, PeerMessage, ReplyBody, Since};
+use bts_core::message::{ClientBody, Compare, PeerMessage, ReplyBody, Since};
 
 use super::gang::Gang;
 use crate::sim::rng::Rng;
@@ -23,7 +24,7 @@ impl Babbler<'_> {
     /// Something that replicas say to each other.
     pub(super) fn peer_message(&mut self) -> Option<PeerMessage> {
         let id = self.id()?;
-        Some(match self.rng.below(14) {
+        Some(match self.rng.below(15) {
             0 | 1 => PeerMessage::Promise {
                 promise: self.promise(&id)?,
                 takes: self.takes(&id),
@@ -48,6 +49,15 @@ impl Babbler<'_> {
                 false => PeerMessage::Resume {
                     next: self.rng.below(50),
                 },
+            },
+            13 => match self.rng.chance(300) {
+                true => PeerMessage::Compare(Compare {
+                    from: self.rng.chance(300).then(|| id.clone()),
+                    to: self.rng.chance(300).then_some(id),
+                    count: self.rng.below(3),
+                    digest: Digest(self.rng.bytes()),
+                }),
+                false => PeerMessage::Compared(self.compared(id)),
             },
             _ => match self.rng.chance(500) {
                 true => PeerMessage::Removed {

@@ -4,7 +4,7 @@
 use bts_core::codec;
 use bts_core::consensus::certificate::SealedVote;
 use bts_core::content::{Content, EntryPayload};
-use bts_core::ids::{Ballot, EntryId, Epoch, OpId, WatchId};
+use bts_core::ids::{Ballot, ContentHash, EntryId, Epoch, OpId, WatchId};
 use bts_core::message::{Candidate, PeerMessage, Reply, ReplyBody, Status};
 use bts_core::replica::Outgoing;
 
@@ -133,6 +133,12 @@ fn garble_peer(hand: &mut Hand, mut message: PeerMessage) -> PeerMessage {
         PeerMessage::Lock(lock) => {
             if let Some((_, seal)) = lock.certificate.votes.last_mut() {
                 flip(hand, &mut seal.signature);
+            }
+        }
+        PeerMessage::Compare(question) => flip(hand, &mut question.digest.0),
+        PeerMessage::Compared(answer) => {
+            for (_, ContentHash(digest)) in answer.items.iter_mut().flatten() {
+                flip(hand, &mut digest.0);
             }
         }
         PeerMessage::Fetch(_)

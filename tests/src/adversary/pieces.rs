@@ -90,6 +90,8 @@ fn in_peer(message: &mut PeerMessage, change: Change<'_>) {
         PeerMessage::Released { certificate, .. } => change(Piece::Certificate(certificate)),
         PeerMessage::Applied { .. }
         | PeerMessage::CommitVote(_)
+        | PeerMessage::Compare(_)
+        | PeerMessage::Compared(_)
         | PeerMessage::Fetch(_)
         | PeerMessage::NotHeld(_)
         | PeerMessage::PrepareVote(_)

@@ -25,6 +25,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("d1_climbing_alone", d1_climbing_alone),
     Schedule::new("g3_joined_by_propose", g3_joined_by_propose),
     Schedule::new("g5_missed_decide", g5_missed_decide),
+    Schedule::new("hole_nobody_tells_of", hole_nobody_tells_of),
 ];
 
 /// The liar promises a ballot that would take years (B1).
@@ -197,5 +198,19 @@ fn g5_missed_decide() {
     c.run_ms(100);
     deaf.store(false, Ordering::Relaxed);
     assert_eq!(c.rdp(reader, template("prize *")), None);
+    c.judge();
+}
+
+/// An Out never reaches one replica, another one that has it dies, and no reader can write it back.
+fn hole_nobody_tells_of() {
+    let mut c = Cluster::new(4, 1, &[]);
+    let [writer, reader] = [(); 2].map(|()| c.client());
+    c.run_ms(1_000);
+    c.world
+        .lose(|f| (f.is("out") || f.is("write-back")) && f.to == replica(2));
+    c.out(writer, tuple("prize 1"));
+    c.crash_client(writer);
+    c.world.crash_replica(bts_core::ids::ReplicaId(3));
+    assert!(c.rdp(reader, template("prize *")).is_some());
     c.judge();
 }

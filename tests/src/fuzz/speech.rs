@@ -5,10 +5,10 @@ use bts_core::consensus::certificate::{Statement, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::Decision;
 use bts_core::crypto::hash::Digest;
-use bts_core::ids::{RequestId, TakeNumber, WatchId};
+use bts_core::ids::{ContentHash, EntryId, RequestId, TakeNumber, WatchId};
 use bts_core::message::{
-    ClientBody, ClientRequest, PeerMessage, Proposal, ReadMode, ReadRequest, Refused, Reply,
-    ReplyBody, Since,
+    ClientBody, ClientRequest, Compare, Compared, PeerMessage, Proposal, ReadMode, ReadRequest,
+    Refused, Reply, ReplyBody, Since,
 };
 
 use super::words::Speaker;
@@ -207,7 +207,7 @@ impl Speaker<'_, '_> {
 
     /// Something that a replica says to another one.
     pub(super) fn peer(&mut self) -> PeerMessage {
-        match self.draw.below(14) {
+        match self.draw.below(16) {
             0 => PeerMessage::Promise {
                 promise: self.promise(),
                 takes: self.takes(),
@@ -238,10 +238,35 @@ impl Speaker<'_, '_> {
                 id: self.id(),
                 certificate: self.certificate(),
             },
+            13 => PeerMessage::Compare(Compare {
+                from: self.draw.once_in(2).then(|| self.id()),
+                to: self.draw.once_in(2).then(|| self.id()),
+                count: self.draw.below(4) as u64,
+                digest: Digest([self.draw.byte(); 32]),
+            }),
+            14 => PeerMessage::Compared(Compared {
+                from: self.draw.once_in(2).then(|| self.id()),
+                upto: self.draw.once_in(2).then(|| self.id()),
+                items: self.draw.once_in(2).then(|| self.items()),
+            }),
             _ => PeerMessage::Resume {
                 next: u64::from(self.draw.byte()),
             },
         }
+    }
+
+    /// What somebody may claim to hold, in order.
+    fn items(&mut self) -> Vec<(EntryId, ContentHash)> {
+        let count = self.draw.below(4);
+        let mut items: Vec<_> = (0..count).map(|_| self.item()).collect();
+        items.sort();
+        items
+    }
+
+    fn item(&mut self) -> (EntryId, ContentHash) {
+        let id = self.id();
+        let hash = self.hash(&id);
+        (id, hash)
     }
 
     fn proposal(&mut self) -> Proposal {

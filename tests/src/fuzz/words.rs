@@ -108,7 +108,7 @@ impl Speaker<'_, '_> {
         }
     }
 
-    fn hash(&mut self, id: &EntryId) -> ContentHash {
+    pub(super) fn hash(&mut self, id: &EntryId) -> ContentHash {
         let lore = self.gang.lore();
         let known = lore.contents.get(id).into_iter().flatten();
         let known: Vec<_> = known.map(|(hash, _)| *hash).collect();

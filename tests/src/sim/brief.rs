@@ -123,6 +123,15 @@ fn peer(message: &PeerMessage) -> String {
         PeerMessage::Removed { id, removal: how } => format!("removed {id} {}", removal(how)),
         PeerMessage::Released { id, certificate: c } => format!("released {id} {}", certificate(c)),
         PeerMessage::Resume { next } => format!("resume from {next}"),
+        PeerMessage::Compare(question) => {
+            let from = question.from.as_ref().map(ToString::to_string);
+            format!("compare {} after {from:?}", question.count)
+        }
+        PeerMessage::Compared(answer) => {
+            let count = answer.items.as_ref().map(Vec::len);
+            let upto = answer.upto.as_ref().map(ToString::to_string);
+            format!("compared up to {upto:?}: {count:?}")
+        }
     }
 }
 

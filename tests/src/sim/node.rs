@@ -136,5 +136,7 @@ fn kind_of_peer(message: &PeerMessage) -> &'static str {
         PeerMessage::Removed { .. } => "removed",
         PeerMessage::Released { .. } => "released",
         PeerMessage::Resume { .. } => "resume",
+        PeerMessage::Compare(_) => "compare",
+        PeerMessage::Compared(_) => "compared",
     }
 }

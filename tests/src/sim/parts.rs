@@ -101,6 +101,8 @@ fn of_peer<'a>(message: &'a PeerMessage, see: See<'_, 'a>) {
         PeerMessage::Removed { removal, .. } => of_removal(removal, see),
         PeerMessage::Released { certificate, .. } => see(Part::Certificate(certificate)),
         PeerMessage::Applied { .. }
+        | PeerMessage::Compare(_)
+        | PeerMessage::Compared(_)
         | PeerMessage::Fetch(_)
         | PeerMessage::NotHeld(_)
         | PeerMessage::Resume { .. } => {}

@@ -4,11 +4,12 @@ use bts_core::codec;
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{Content, Decision, Put};
+use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::SignedBytes;
 use bts_core::ids::{Ballot, ContentHash, EntryId, Epoch, OpId};
 use bts_core::message::{
-    Candidate, FetchKey, Given, LockRequest, Proposal, ReadMode, ReadRequest, Refused, Removal,
-    Status, TakeRequest,
+    Candidate, Compared, FetchKey, Given, LockRequest, Proposal, ReadMode, ReadRequest, Refused,
+    Removal, Status, TakeRequest,
 };
 use bts_core::tuple::Tuple;
 
@@ -353,6 +354,25 @@ impl Babbler<'_> {
             (1, _, Some(op)) => FetchKey::Take(id, op),
             (2, ..) => FetchKey::Release(id, self.epoch()),
             _ => FetchKey::Decision(id),
+        }
+    }
+
+    /// What somebody may claim to hold: things that others hold, or that nobody has.
+    pub(super) fn compared(&mut self, id: EntryId) -> Compared {
+        let item = |babbler: &mut Self| {
+            let id = babbler.id()?;
+            let known = babbler.content(&id).map(|(hash, _)| hash);
+            let invented = ContentHash(Digest(babbler.rng.bytes()));
+            Some((id, known.unwrap_or(invented)))
+        };
+        let count = self.rng.below(6);
+        let mut items: Vec<_> = (0..count).filter_map(|_| item(self)).collect();
+        items.sort();
+        items.dedup();
+        Compared {
+            from: self.rng.chance(200).then(|| id.clone()),
+            upto: self.rng.chance(200).then_some(id),
+            items: self.rng.chance(700).then_some(items),
         }
     }
 
