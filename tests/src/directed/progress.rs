@@ -210,6 +210,7 @@ fn hole_nobody_tells_of() {
         .lose(|f| (f.is("out") || f.is("write-back")) && f.to == replica(2));
     c.out(writer, tuple("prize 1"));
     c.crash_client(writer);
+    c.run_ms(10_000);
     c.world.crash_replica(bts_core::ids::ReplicaId(3));
     assert!(c.rdp(reader, template("prize *")).is_some());
     c.judge();
