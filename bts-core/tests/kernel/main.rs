@@ -11,6 +11,7 @@ mod agreement;
 mod batches;
 mod certificates;
 mod choose;
+mod comparisons;
 mod contents;
 mod crafted;
 mod golden;

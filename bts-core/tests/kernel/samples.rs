@@ -12,9 +12,9 @@ use bts_core::ids::{
     TakeNumber, WatchId,
 };
 use bts_core::message::{
-    Candidate, ClientBody, ClientRequest, Compare, Compared, FetchKey, Given, Hello, HelloReply,
-    HelloRole, LockRequest, PeerMessage, Proposal, ReadMode, ReadRequest, Refused, Removal, Reply,
-    ReplyBody, Report, Since, Status, TakeRequest,
+    Candidate, ClientBody, ClientRequest, FetchKey, Given, Hello, HelloReply, HelloRole,
+    LockRequest, PeerMessage, Proposal, ReadMode, ReadRequest, Refused, Removal, Reply, ReplyBody,
+    Report, Since, Status, TakeRequest,
 };
 use bts_core::template::{Pattern, Template};
 use bts_core::tuple::{FieldType, Tuple};
@@ -27,7 +27,7 @@ pub(crate) struct Samples {
     take: Verified<TakePayload>,
 }
 
-type Named<T> = (&'static str, T);
+pub(crate) type Named<T> = (&'static str, T);
 
 impl Samples {
     pub(crate) fn new() -> Self {
@@ -478,26 +478,5 @@ impl Samples {
         ];
         messages.extend(self.comparisons());
         messages
-    }
-
-    fn comparisons(&self) -> Vec<Named<PeerMessage>> {
-        let compare = Compare {
-            from: None,
-            to: Some(self.id()),
-            count: 300,
-            digest: Digest([6; 32]),
-        };
-        let compared = |items| Compared {
-            from: Some(self.id()),
-            upto: None,
-            items,
-        };
-        let items = vec![(self.id(), ContentHash(Digest([7; 32])))];
-        let compared = |items| PeerMessage::Compared(compared(items));
-        vec![
-            ("peer.compare", PeerMessage::Compare(compare)),
-            ("peer.compared", compared(Some(items))),
-            ("peer.compared-same", compared(None)),
-        ]
     }
 }
