@@ -123,6 +123,8 @@ mutants! {
     PromiseNotRepeated, "R-5.1d", "a lost promise is not repeated (D2)";
     JoinsSilently, "R-5.1b", "a ballot is joined without a promise of one's own (G3)";
     MissedDecideNotAsked, "R-7.2", "a decision that was missed is never asked for (G5)";
+    GivenUnverified, "R-7.1", "what a peer gives is stored without looking at its signature";
+    UnlistedNotAsked, "R-7.6", "an entry that a peer does not list is never asked about";
     ComparedSameAlways, "R-7.6", "a replica that is compared with says that it holds the same";
     ReleaseWakesNobody, "R-4.4", "blocked operations are not told of a release (B6)";
     PutWakesNobody, "R-4.4", "blocked operations are not told of a put";

@@ -7,7 +7,8 @@
 use super::on_timer::Timer;
 use super::sweep::{DOUBTS_MAX, Fetching, Item, SLICE_EVERY, Slice, Stage, answers};
 use super::{Outgoing, Outputs, Replica};
-use crate::ids::{EntryId, ReplicaId};
+use crate::content::HeldContent;
+use crate::ids::{ContentHash, EntryId, ReplicaId};
 use crate::message::{Compare, Compared, FetchKey, PeerMessage};
 use crate::time::{Span, Time};
 
@@ -169,7 +170,8 @@ impl Replica {
         let is_listed = |id: &EntryId| items.binary_search_by(|(of, _)| of.cmp(id)).is_ok();
         let unlisted = mine.into_iter().filter(|id| !is_same && !is_listed(id));
         let unlisted: Vec<EntryId> = unlisted.take(DOUBTS_MAX).cloned().collect();
-        if !unlisted.is_empty() && !mutant!(MissedDecideNotAsked) {
+        let asks = !mutant!(MissedDecideNotAsked) && !mutant!(UnlistedNotAsked);
+        if asks && !unlisted.is_empty() {
             sweep.doubts.add(unlisted);
             self.timers.arm(Timer::Doubts(from), self.now + MOMENT);
         }
@@ -332,6 +334,15 @@ impl Replica {
         for id in ids {
             self.send_peer(peer, PeerMessage::Fetch(FetchKey::Decision(id)), out);
         }
+    }
+
+    /// All contents that are held, in the order in which they are compared.
+    pub fn live(&self) -> impl Iterator<Item = (&EntryId, ContentHash)> {
+        let of_entry = |(id, contents): (_, &'_ [HeldContent])| {
+            let hashes: Vec<_> = contents.iter().map(|content| content.hash).collect();
+            hashes.into_iter().map(move |hash| (id, hash))
+        };
+        self.store.live_after(None).flat_map(of_entry)
     }
 
     /// How far comparing with each peer has got, for operators.

@@ -219,6 +219,55 @@ fn compare_r76_only_what_is_needed_moves() {
     assert_eq!(traffic(&world, is_fetch_of_content).0, missed.len());
 }
 
+/// Operations that a replica missed before [`compare_r76_missed_operations_move_what_they_left`]; with
+/// ten times as many the figures are ten times as large.
+const MISSED: u64 = 10_000;
+
+/// Entries came and went while a replica was away, some of those that it holds among them, and streams
+/// tell nothing of that any more: what is left comes, what is gone goes.
+#[test]
+fn compare_r76_missed_operations_move_what_they_left() {
+    let mut world = World::with_real(&[0, 1]);
+    let client = world.client(1);
+    let old: Vec<_> = (0..MISSED / 20)
+        .map(|seq| world.out(&client, seq, task(seq), &[0, 1]))
+        .collect();
+    world.isolate(0);
+    let new: Vec<_> = (0..MISSED / 2)
+        .map(|seq| world.out(&client, 1_000_000 + seq, task(seq), &[1]))
+        .collect();
+    let (left, taken): (Vec<_>, Vec<_>) = (0..).zip(new).partition(|(at, _)| at % 10 == 0);
+    for (number, target) in (0..).zip(old.iter().chain(taken.iter().map(|(_, target)| target))) {
+        let decision = world.decision(&client.take(target, 0, number));
+        world.step(1, Input::Peer(ReplicaId(2), PeerMessage::Decide(decision)));
+    }
+    world.pump();
+    world.pass(Span::from_millis(20_000));
+    world.wire.clear();
+    world.cut.clear();
+    for (one, other) in [(0, 1), (1, 0)] {
+        world.step(one, Input::PeerConnected(ReplicaId(other), u64::MAX));
+    }
+    world.pass(SWEEPS);
+    for (_, target) in &left {
+        assert!(is_held(&mut world, &client, 0, target), "{}", target.id);
+    }
+    for target in &old {
+        assert!(world.is_removed(&client, 0, &target.id), "{}", target.id);
+    }
+    let (compared, bytes) = traffic(&world, is_compare);
+    let (fetched, _) = traffic(&world, is_fetch_of_content);
+    let (moved, moved_bytes) = traffic(&world, |m| {
+        matches!(m, PeerMessage::Given(_) | PeerMessage::Removed { .. })
+    });
+    println!(
+        "{MISSED} operations missed: {compared} messages of {bytes} bytes to compare, {moved} of \
+         {moved_bytes} bytes that moved"
+    );
+    assert_eq!(fetched, left.len(), "only what is needed moves");
+    assert!(moved <= left.len() + 2 * old.len(), "{moved}");
+}
+
 fn hostile(id: &EntryId, count: u64) -> Vec<(EntryId, ContentHash)> {
     let lie = |number: u64| {
         let id = (0..=number).fold(id.clone(), |id, _| id.put(7).expect("one run"));

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bts_core::consensus::certificate::Value;
-use bts_core::message::PeerMessage;
+use bts_core::content::Content;
+use bts_core::message::{Compared, Given, PeerMessage};
 use bts_core::time::Span;
 
 use super::Schedule;
 use super::stage::Stage;
 use super::steps::play;
-use crate::sim::cluster::{Cluster, take, template, tuple};
-use crate::sim::node::{Flight, Node, replica};
+use crate::adversary::forge::content_hash;
+use crate::adversary::puppet::Heard;
+use crate::sim::cluster::{Cluster, space, take, template, tuple};
+use crate::sim::node::{Flight, Message, Node, replica};
 use crate::sim::setup::Setup;
 
 /// All of them.
@@ -26,6 +29,8 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("g3_joined_by_propose", g3_joined_by_propose),
     Schedule::new("g5_missed_decide", g5_missed_decide),
     Schedule::new("hole_nobody_tells_of", hole_nobody_tells_of),
+    Schedule::new("removal_nobody_tells_of", removal_nobody_tells_of),
+    Schedule::new("given_unverified", given_unverified),
 ];
 
 /// The liar promises a ballot that would take years (B1).
@@ -213,5 +218,64 @@ fn hole_nobody_tells_of() {
     c.run_ms(10_000);
     c.world.crash_replica(bts_core::ids::ReplicaId(3));
     assert!(c.rdp(reader, template("prize *")).is_some());
+    c.judge();
+}
+
+/// A replica misses that an entry was taken, and hears no stream and no client that could tell it.
+fn removal_nobody_tells_of() {
+    let mut c = Cluster::new(4, 1, &[]);
+    let [writer, taker, reader] = [(); 3].map(|()| c.client());
+    c.out(writer, tuple("prize 1"));
+    let deaf = deafen(&mut c, 2);
+    assert!(c.inp(taker, template("prize *")).is_some());
+    c.crash_client(taker);
+    c.run_ms(10_000);
+    c.world.lose(|f| {
+        let tells = ["applied", "decide", "dropped"]
+            .iter()
+            .any(|kind| f.is(kind));
+        tells && f.to == replica(2)
+    });
+    deaf.store(false, Ordering::Relaxed);
+    c.run_ms(10_000);
+    c.world.crash_replica(bts_core::ids::ReplicaId(3));
+    assert_eq!(c.rdp(reader, template("prize *")), None);
+    c.judge();
+}
+
+/// Whoever compares with the liar is told of an entry that its writer never signed.
+fn given_unverified() {
+    let mut c = Cluster::new(4, 1, &[3]);
+    let reader = c.client();
+    let stranger = c.client_forge(0);
+    let id = stranger.id(&space(), 1);
+    let mut entry = stranger.entry(id.clone(), tuple("prize 1"));
+    let hash = content_hash(&c.world.configuration, &entry);
+    entry.seal.signature[0] ^= 1;
+    for _ in 0..40 {
+        c.run_ms(250);
+        for heard in c.heard(3) {
+            let Heard::Peer(to, PeerMessage::Compare(asked)) = heard else {
+                continue;
+            };
+            let items = vec![(id.clone(), hash)];
+            let answer = Compared {
+                from: asked.from,
+                upto: asked.to,
+                items: Some(items),
+            };
+            let given = Given::Content(id.clone(), Content::Signed(entry.clone()));
+            let says = [PeerMessage::Compared(answer), PeerMessage::Given(given)];
+            for message in says {
+                c.world.send(Flight {
+                    from: replica(3),
+                    to: Node::Replica(to),
+                    message: Message::Peer(message),
+                });
+                c.run_ms(5);
+            }
+        }
+    }
+    assert_eq!(c.rdp(reader, template("prize *")), None);
     c.judge();
 }

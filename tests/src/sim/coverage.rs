@@ -22,6 +22,8 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 /// Marks that a large batch must meet.
 pub const DEMANDED: &[&str] = &[
     "None proven",
+    "alike at once",
+    "alike in the end",
     "applied",
     "choice (a): a lock",
     "choice (b): T first votes",
@@ -31,6 +33,9 @@ pub const DEMANDED: &[&str] = &[
     "commit decision in a higher ballot",
     "commit decision in ballot 0",
     "commit vote",
+    "compare",
+    "compared",
+    "compared: not the same",
     "contended",
     "convicted",
     "decision made stable",
@@ -140,6 +145,9 @@ impl Coverage {
             Message::Peer(PeerMessage::Fetch(key)) => self.note_fetch(key),
             Message::Peer(PeerMessage::Promise { released, .. }) if released.is_some() => {
                 self.mark("promise in a later epoch");
+            }
+            Message::Peer(PeerMessage::Compared(answer)) if answer.items.is_some() => {
+                self.mark("compared: not the same");
             }
             Message::Peer(PeerMessage::Resume { next }) if *next > 0 => self.mark("stream goes on"),
             Message::Peer(_) => {}

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use bts_core::client::{self, Client};
-use bts_core::ids::ReplicaId;
+use bts_core::ids::{ContentHash, EntryId, ReplicaId};
 use bts_core::replica::{self, Replica};
 use bts_core::time::Time;
 
@@ -16,6 +16,10 @@ pub trait ReplicaMachine: Debug + Send {
     fn deadline(&self) -> Option<(Time, &'static str)>;
     /// Number after the last decision of this peer's stream that it heard of.
     fn stream_next(&self, peer: ReplicaId) -> u64;
+    /// What it holds; a liar has nothing to tell.
+    fn live(&self) -> Vec<(EntryId, ContentHash)> {
+        Vec::new()
+    }
 }
 
 impl ReplicaMachine for Replica {
@@ -29,6 +33,11 @@ impl ReplicaMachine for Replica {
 
     fn stream_next(&self, peer: ReplicaId) -> u64 {
         Self::stream_next(self, peer)
+    }
+
+    fn live(&self) -> Vec<(EntryId, ContentHash)> {
+        let live = Self::live(self);
+        live.map(|(id, hash)| (id.clone(), hash)).collect()
     }
 }
 

@@ -8,6 +8,7 @@
 //! * [`run`], [`swarm`], [`workload`]: whole runs, drawn from a seed.
 //! * [`observer`], [`coverage`]: who sees every message.
 
+mod alike;
 pub mod batch;
 pub mod clock;
 pub mod cluster;

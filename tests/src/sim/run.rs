@@ -5,7 +5,8 @@
 //! 2. *Healing*: n-f correct replicas are connected to each other and to the clients; the faulty
 //!    ones go on. Every operation that need not wait for a tuple must end within a bound of virtual
 //!    time; those that wait are given tuples, or cancelled, and must end too.
-//! 3. *Judgement*: a client takes whatever is left, and the history is judged.
+//! 3. *Judgement*: all correct replicas come to hold the same, a client takes whatever is left, and the
+//!    history is judged.
 
 use std::fmt;
 use std::sync::Arc;
@@ -93,10 +94,16 @@ impl Run {
 
     /// Runs to the end.
     pub fn finish(mut self) -> (Report, World) {
+        let holes = self.punch_holes();
         self.trouble();
+        if let Some(holes) = holes {
+            self.world.discard(holes);
+        }
         self.heal();
         self.end_operations();
+        self.become_alike();
         let left = self.drain();
+        self.become_alike();
         self.world.object();
         let mut violations = self.world.violations().to_vec();
         let history = self.world.history();
@@ -169,7 +176,7 @@ impl Run {
     }
 
     /// Correct replicas that nobody hears once the cluster is healed.
-    fn away(&self) -> Vec<Node> {
+    pub(super) fn away(&self) -> Vec<Node> {
         let away = self
             .swarm
             .fates

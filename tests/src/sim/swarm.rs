@@ -60,6 +60,8 @@ pub struct Rates {
     pub crashes: u64,
     /// Correct replicas, or all of them at once, that end and start again.
     pub restarts: u64,
+    /// How many of a thousand entries one correct replica never hears of from their writer.
+    pub holes: u64,
 }
 
 /// A run, as drawn.
@@ -123,6 +125,11 @@ impl Swarm {
         let mut rng = Rng::new(!seed);
         swarm.rates.restarts = if rng.chance(350) {
             rng.between(1, 10)
+        } else {
+            0
+        };
+        swarm.rates.holes = if rng.chance(250) {
+            rng.between(100, 1000)
         } else {
             0
         };
@@ -237,6 +244,7 @@ fn draw_rates(clients: usize, rng: &mut Rng) -> Rates {
         pauses: sometimes(10),
         crashes: if clients > 1 { sometimes(2) } else { 0 },
         restarts: 0,
+        holes: 0,
     }
 }
 
