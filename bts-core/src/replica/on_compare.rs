@@ -80,7 +80,7 @@ impl Replica {
         }
         match &mut sweep.stage {
             Stage::Nothing if !sweep.hurried => {}
-            Stage::Nothing if sweep.doubts.is_full() => self.look_again(peer, self.now + MOMENT),
+            Stage::Nothing if !sweep.doubts.is_empty() => self.look_again(peer, self.now + MOMENT),
             Stage::Nothing => self.ask_slice(peer, 0, out),
             Stage::Answer { tries, .. } => {
                 let tries = (*tries + 1).min(ANSWER_DOUBLINGS_MAX);

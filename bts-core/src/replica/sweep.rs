@@ -137,10 +137,6 @@ impl Sweep {
 }
 
 impl Doubts {
-    pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= DOUBTS_MAX
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
     }
@@ -156,8 +152,9 @@ impl Doubts {
     pub(super) fn next(&mut self, is_held: impl Fn(&EntryId) -> bool) -> Vec<EntryId> {
         let asked = std::mem::take(&mut self.asked);
         match (asked.is_empty(), asked.iter().all(&is_held)) {
-            (true, _) => self.at_once = DOUBTS_FIRST,
+            (true, _) => self.at_once = self.at_once.max(DOUBTS_FIRST),
             (false, true) => {
+                self.at_once = DOUBTS_FIRST;
                 self.waiting.clear();
                 return Vec::new();
             }

@@ -229,7 +229,7 @@ const MISSED: u64 = 10_000;
 fn compare_r76_missed_operations_move_what_they_left() {
     let mut world = World::with_real(&[0, 1]);
     let client = world.client(1);
-    let old: Vec<_> = (0..MISSED / 20)
+    let old: Vec<_> = (0..MISSED / 5)
         .map(|seq| world.out(&client, seq, task(seq), &[0, 1]))
         .collect();
     world.isolate(0);
@@ -248,7 +248,7 @@ fn compare_r76_missed_operations_move_what_they_left() {
     for (one, other) in [(0, 1), (1, 0)] {
         world.step(one, Input::PeerConnected(ReplicaId(other), u64::MAX));
     }
-    world.pass(SWEEPS);
+    world.pass(SWEEPS.times(2));
     for (_, target) in &left {
         assert!(is_held(&mut world, &client, 0, target), "{}", target.id);
     }
