@@ -119,7 +119,9 @@ impl Connection {
                 (PROTOCOL_VERSION, other) => strange(format!("it says that it is {other}")),
                 (other, _) => strange(format!("it speaks version {other} of the protocol")),
             },
-            Ok(HelloReply::Refused(reason)) => Err(LinkState::RefusesUs(printable(&reason))),
+            Ok(HelloReply::Refused(reason) | HelloReply::LostMemory(reason)) => {
+                Err(LinkState::RefusesUs(printable(&reason)))
+            }
             Err(error) => strange(format!("its answer to our hello is unreadable: {error}")),
         }
     }

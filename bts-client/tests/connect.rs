@@ -10,7 +10,7 @@ use bts_client::{Client, Config, ConnectError, Error, LinkState, RollCall, templ
 use bts_core::codec;
 use bts_core::configuration::Policy;
 use bts_core::crypto::sign::PROTOCOL_VERSION;
-use bts_core::ids::{ClusterId, Incarnation, PublicKey, ReplicaId};
+use bts_core::ids::{ClusterId, Incarnation, Lsn, PublicKey, ReplicaId};
 use bts_core::message::{Hello, HelloReply, HelloRole};
 
 /// How a listener behaves.
@@ -233,6 +233,7 @@ async fn answer(replica: ReplicaId, door: Door, mut link: bts_certs::Link) {
         replica,
         incarnation: Incarnation(1),
         stream_next: 0,
+        position: Lsn(0),
     };
     let reply = match door {
         Door::Refuses => HelloReply::Refused("you are unwelcome".into()),

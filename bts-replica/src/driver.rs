@@ -1,79 +1,137 @@
 //! The loop that owns the core: arrivals in, records to the store, what they allow out.
 //!
-//! After each batch of inputs everything that the core wants logged is appended and synced, the core
-//! is told, and only then messages leave; so one sync serves the whole batch. Sending never waits: a
-//! client that does not read its answers is disconnected, and what a peer has no room for is
-//! dropped, because the protocol repeats it. When the store fails, the replica stops for good.
+//! What the core wants logged waits for the store; while a commit is under way inputs go on being
+//! handled, and all they log is the next one. The core is told what is durable, and only then lets
+//! messages go that depend on it. Sending never waits: a client that does not read its answers is
+//! disconnected, and what a peer has no room for is dropped, because the protocol repeats it.
+
+mod storing;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bts_certs::SendError;
 use bts_core::codec;
-use bts_core::ids::{ClientRef, PublicKey, ReplicaId};
+use bts_core::ids::{ClientRef, Lsn, PublicKey, ReplicaId};
 use bts_core::message::{PeerMessage, Reply, ReplyBody};
 use bts_core::misbehavior::Evidence;
-use bts_core::replica::{Event, Input, Outgoing, Outputs, Principal};
+use bts_core::replica::{Event, Input, Outgoing, Outputs, Principal, Unreplayable};
 use bts_core::time::Time;
 use tokio::time::{Instant, sleep_until};
 
 use crate::journal::Kind;
-use crate::machine::Machine;
+use crate::machine::{Machine, Start};
 use crate::shell::{Arrival, Connection, ConnectionId, Shell};
-use crate::store::Store;
+use crate::store::{Batch, Store, StoreError};
+use crate::writer::Writer;
 
-/// Inputs handled between two syncs, at most.
+pub(crate) use storing::Maker;
+use storing::{Flight, Frozen, Greeter};
+
+/// Inputs handled at once, at most.
 const BATCH_MAX: usize = 256;
+/// Records that may wait for the store; then nothing is taken in until it is done.
+const WAITING_MAX: usize = 16_384;
 /// How often it is looked at how much waits for all clients together.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(50);
 /// No sleep is longer, so that no sum of times overflows.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// The owner of a machine and its store.
-pub(crate) struct Driver<M, S> {
+pub(crate) struct Driver<M, S, F> {
     shell: Arc<Shell>,
+    maker: Maker<S, F>,
     machine: M,
-    store: S,
+    writer: Writer<S>,
     started: Instant,
     out: Outputs,
+    /// What the next commit is to make durable, and what is under way.
+    batch: Batch,
+    flight: Option<Flight>,
+    /// Peers that are answered when the next commit is done.
+    greeters: Vec<Greeter>,
+    /// The log is durable up to here.
+    position: Lsn,
+    /// Whether enough peers remember the store. Until then the machine is given nothing.
+    is_confirmed: bool,
+    frozen: Option<Frozen>,
     clients: BTreeMap<ClientRef, Connection>,
-    peers: BTreeMap<ReplicaId, Connection>,
+    /// With where our stream is to go on.
+    peers: BTreeMap<ReplicaId, (Connection, u64)>,
     backlog_checked: Instant,
 }
 
-impl<M: Machine, S: Store> Driver<M, S> {
-    /// A driver of a fresh machine.
-    pub(crate) fn new(shell: Arc<Shell>, machine: M, store: S) -> Self {
-        Self {
-            shell,
+impl<M: Machine, S: Store, F> Driver<M, S, F>
+where
+    F: FnMut(Start<'_>) -> Result<M, Unreplayable>,
+{
+    /// A driver of the machine that wrote what is in the store.
+    pub(crate) fn start(
+        shell: Arc<Shell>,
+        mut store: S,
+        mut maker: Maker<S, F>,
+        is_confirmed: bool,
+    ) -> Result<Self, StoreError> {
+        let mut out = Outputs::default();
+        let (machine, position) = maker.make(&mut store, Time::ZERO, &mut out)?;
+        let mut driver = Self {
+            writer: maker.employ(store)?,
+            maker,
             machine,
-            store,
             started: Instant::now(),
-            out: Outputs::default(),
+            out,
+            batch: Batch::default(),
+            flight: None,
+            greeters: Vec::new(),
+            position,
+            is_confirmed,
+            frozen: None,
             clients: BTreeMap::new(),
             peers: BTreeMap::new(),
             backlog_checked: Instant::now(),
+            shell,
+        };
+        if driver.shell.configuration().size().replicas() == 1 {
+            driver.on_remembered();
         }
+        Ok(driver)
     }
 
     /// Drives the machine until the store fails. Cancel-safe between two batches.
-    pub(crate) async fn run(&mut self) -> io::Error {
+    pub(crate) async fn run(&mut self) -> StoreError {
         let inbox = self.shell.inbox.clone();
+        // What a restarted machine wants to say does not wait for somebody to speak to it.
+        if let Err(error) = self.finish_batch() {
+            return error;
+        }
         loop {
-            tokio::select! {
-                arrivals = inbox.take(BATCH_MAX) => {
+            let wake_at = self.wake_at();
+            let takes_more = self.batch.records.len() < WAITING_MAX;
+            let handled = tokio::select! {
+                arrivals = inbox.take(BATCH_MAX), if takes_more => {
                     arrivals.into_iter().for_each(|arrival| self.on_arrival(arrival));
+                    Ok(())
                 }
-                () = sleep_until(self.wake_at()) => self.handle(Input::Tick),
-            }
+                done = self.writer.done() => self.on_done(done),
+                () = sleep_until(wake_at) => {
+                    self.on_time();
+                    Ok(())
+                }
+            };
             self.shed_backlog();
-            if let Err(error) = self.finish_batch() {
+            if let Err(error) = handled.and_then(|()| self.finish_batch()) {
                 return error;
             }
             // The connections share this thread, and take of it what is left.
             tokio::task::yield_now().await;
+        }
+    }
+
+    fn on_time(&mut self) {
+        match &self.frozen {
+            Some(frozen) if frozen.look_at <= Instant::now() => self.find_room(),
+            Some(_) | None => self.handle(Input::Tick),
         }
     }
 
@@ -94,15 +152,19 @@ impl<M: Machine, S: Store> Driver<M, S> {
                 self.on_peer_opened(peer, connection, stream_next);
             }
             Arrival::PeerClosed(peer, on) => {
-                if is_current(&self.peers, &peer, on) {
+                let current = self.peers.get(&peer);
+                if current.is_some_and(|(connection, _)| connection.id == on) {
                     self.drop_peer(peer);
                 }
             }
-            Arrival::Peer(peer, message) => self.handle(Input::Peer(peer, message)),
-            Arrival::StreamNext(peer, answer) => {
-                // Whoever asked may have gone.
-                let _ = answer.send(self.machine.stream_next(peer));
+            Arrival::Peer(peer, message) => {
+                if self.is_confirmed {
+                    self.handle(Input::Peer(peer, message));
+                }
             }
+            Arrival::Greet(peer, answer) => self.on_greet(Greeter { peer, answer }),
+            Arrival::Remembered => self.on_remembered(),
+            Arrival::Disowned => self.on_disowned(),
         }
     }
 
@@ -127,13 +189,15 @@ impl<M: Machine, S: Store> Driver<M, S> {
         if let Some(old) = self.drop_peer(peer) {
             old.closer.close("there is a newer connection");
         }
-        self.peers.insert(peer, connection);
+        self.peers.insert(peer, (connection, stream_next));
         self.note_peer(Kind::Connected, peer);
-        self.handle(Input::PeerConnected(peer, stream_next));
+        if self.is_confirmed {
+            self.handle(Input::PeerConnected(peer, stream_next));
+        }
     }
 
     fn drop_peer(&mut self, peer: ReplicaId) -> Option<Connection> {
-        let connection = self.peers.remove(&peer)?;
+        let (connection, _) = self.peers.remove(&peer)?;
         self.note_peer(Kind::Left, peer);
         self.handle(Input::PeerGone(peer));
         Some(connection)
@@ -165,11 +229,17 @@ impl<M: Machine, S: Store> Driver<M, S> {
         self.machine.handle(self.now(), input, &mut self.out);
     }
 
-    /// Logs, syncs, and sends what that allows, until nothing is left: a client that is dropped for
-    /// not reading gives the core more to say.
-    fn finish_batch(&mut self) -> io::Result<()> {
+    /// Hands what is to be logged to the store, if that has time, and sends what may leave, until
+    /// nothing is left: a client that is dropped for not reading gives the core more to say.
+    fn finish_batch(&mut self) -> Result<(), StoreError> {
         loop {
-            self.sync_records()?;
+            self.collect();
+            self.commit();
+            while let Some(done) = self.writer.try_done() {
+                self.on_done(Some(done))?;
+                self.collect();
+                self.commit();
+            }
             let Outputs { send, events, .. } = std::mem::take(&mut self.out);
             if send.is_empty() && events.is_empty() {
                 return Ok(());
@@ -184,16 +254,6 @@ impl<M: Machine, S: Store> Driver<M, S> {
                 self.on_event(event);
             }
         }
-    }
-
-    fn sync_records(&mut self) -> io::Result<()> {
-        while !self.out.records.is_empty() {
-            self.store.append(std::mem::take(&mut self.out.records))?;
-            if let Some(lsn) = self.store.sync()? {
-                self.handle(Input::Synced(lsn));
-            }
-        }
-        Ok(())
     }
 
     fn send_to_client(&mut self, client: ClientRef, mut reply: Reply) {
@@ -245,7 +305,7 @@ impl<M: Machine, S: Store> Driver<M, S> {
     }
 
     fn send_to_peer(&self, peer: ReplicaId, message: &PeerMessage) {
-        let Some(connection) = self.peers.get(&peer) else {
+        let Some((connection, _)) = self.peers.get(&peer) else {
             return;
         };
         match connection.writer.try_send(codec::encode(message)) {
@@ -321,7 +381,10 @@ impl<M: Machine, S: Store> Driver<M, S> {
     }
 
     fn wake_at(&self) -> Instant {
-        let latest = Instant::now() + SLEEP_MAX;
+        let latest = match &self.frozen {
+            Some(frozen) => frozen.look_at,
+            None => Instant::now() + SLEEP_MAX,
+        };
         self.machine.deadline().map_or(latest, |(deadline, _why)| {
             let after = Duration::from_micros(deadline.as_micros());
             self.started

@@ -3,16 +3,18 @@
 //! TLS has proved the key and that the deployment's authority issued its certificate; that is no
 //! right yet. Here key and role are compared with the configuration, and what both sides believe of
 //! the cluster with each other. A replica that comes back with another incarnation has lost its
-//! memory, and with it its promises: it is refused for as long as this process remembers (A8).
+//! memory, and with it its promises; one that comes back with a shorter log than before, a part of
+//! them. Both are refused, and what they are compared with is durable (A8).
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use bts_certs::cluster::Cluster;
 use bts_certs::{Identity, Role};
 use bts_core::crypto::sign::PROTOCOL_VERSION;
-use bts_core::ids::{ClientRef, Incarnation, PublicKey, ReplicaId};
+use bts_core::ids::{ClientRef, Incarnation, Lsn, PublicKey, ReplicaId};
 use bts_core::message::{Hello, HelloReply, HelloRole};
+
+use crate::store::{Known, Peers};
 
 /// Who stands at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +56,42 @@ pub(crate) enum HelloError {
          forgotten promises, so it has to stay out until it is replaced under a new key"
     )]
     LostMemory(ReplicaId),
+    #[error(
+        "replica {peer} lost a part of its memory: its log ends at {now} and was durable up to \
+         {before}, so it came back with an older copy of its store. It may have forgotten promises, \
+         and has to stay out until it is replaced under a new key"
+    )]
+    RolledBack {
+        peer: ReplicaId,
+        now: Lsn,
+        before: Lsn,
+    },
     #[error("dialed replica {0}, but replica {1} answered")]
     WrongReplica(ReplicaId, ReplicaId),
     #[error("{0}")]
     RefusedUs(String),
+    #[error("{0}")]
+    DisownedUs(String),
+}
+
+impl HelloError {
+    /// What whoever is refused is told.
+    pub(crate) fn reply(&self) -> HelloReply {
+        let reason = self.to_string();
+        match self {
+            Self::LostMemory(_) | Self::RolledBack { .. } => HelloReply::LostMemory(reason),
+            _ => HelloReply::Refused(reason),
+        }
+    }
+}
+
+/// Where both logs stand at the beginning of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Number after the last decision of the peer's stream that was heard of.
+    pub(crate) stream_next: u64,
+    /// Our own log is durable up to here.
+    pub(crate) position: Lsn,
 }
 
 /// What this replica is, and whom it has met.
@@ -66,18 +100,46 @@ pub(crate) struct Gate {
     cluster: Cluster,
     id: ReplicaId,
     incarnation: Incarnation,
-    met: Mutex<BTreeMap<ReplicaId, Incarnation>>,
+    met: Mutex<Met>,
+}
+
+/// The peers met, in this run and in those before.
+#[derive(Debug)]
+struct Met {
+    peers: Peers,
+    /// Something of it is not handed to the store yet.
+    is_new: bool,
 }
 
 impl Gate {
     /// The gate of one replica of the cluster.
-    pub(crate) fn new(cluster: Cluster, id: ReplicaId, incarnation: Incarnation) -> Self {
+    pub(crate) fn new(
+        cluster: Cluster,
+        id: ReplicaId,
+        incarnation: Incarnation,
+        peers: Peers,
+    ) -> Self {
+        let is_new = false;
         Self {
             cluster,
             id,
             incarnation,
-            met: Mutex::new(BTreeMap::new()),
+            met: Mutex::new(Met { peers, is_new }),
         }
+    }
+
+    /// The peers met so far, if that is not in the store yet.
+    pub(crate) fn news(&self) -> Option<Peers> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut met.is_new).then(|| met.peers.clone())
+    }
+
+    /// A commit failed, so what was handed over is not in the store.
+    pub(crate) fn forget_handed_over(&self) {
+        self.met
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_new = true;
     }
 
     /// Whether whoever proved `identity` may come in as what its Hello says.
@@ -102,19 +164,20 @@ impl Gate {
                 incarnation,
                 policy,
                 stream_next: _,
+                position,
             } => {
                 self.recognize(replica, identity)?;
                 if policy != self.cluster.configuration().policy().hash() {
                     return Err(HelloError::Policy);
                 }
-                self.meet(replica, incarnation)?;
+                self.meet(replica, incarnation, position)?;
                 Ok(Visitor::Replica(replica))
             }
         }
     }
 
     /// The Hello for a peer.
-    pub(crate) fn hello(&self, stream_next: u64) -> Hello {
+    pub(crate) fn hello(&self, place: Place) -> Hello {
         let configuration = self.cluster.configuration();
         let context = configuration.signing_context();
         Hello {
@@ -125,18 +188,20 @@ impl Gate {
                 replica: self.id,
                 incarnation: self.incarnation,
                 policy: configuration.policy().hash(),
-                stream_next,
+                stream_next: place.stream_next,
+                position: place.position,
             },
         }
     }
 
     /// The answer to a welcome visitor.
-    pub(crate) fn welcome(&self, stream_next: u64) -> HelloReply {
+    pub(crate) fn welcome(&self, place: Place) -> HelloReply {
         HelloReply::Ack {
             version: PROTOCOL_VERSION,
             replica: self.id,
             incarnation: self.incarnation,
-            stream_next,
+            stream_next: place.stream_next,
+            position: place.position,
         }
     }
 
@@ -145,6 +210,7 @@ impl Gate {
     pub(crate) fn on_reply(&self, peer: ReplicaId, reply: HelloReply) -> Result<u64, HelloError> {
         match reply {
             HelloReply::Refused(reason) => Err(HelloError::RefusedUs(reason)),
+            HelloReply::LostMemory(reason) => Err(HelloError::DisownedUs(reason)),
             HelloReply::Ack { version, .. } if version != PROTOCOL_VERSION => {
                 Err(HelloError::Version(version))
             }
@@ -154,8 +220,9 @@ impl Gate {
             HelloReply::Ack {
                 incarnation,
                 stream_next,
+                position,
                 ..
-            } => self.meet(peer, incarnation).map(|()| stream_next),
+            } => self.meet(peer, incarnation, position).map(|()| stream_next),
         }
     }
 
@@ -188,11 +255,36 @@ impl Gate {
         Ok(key)
     }
 
-    fn meet(&self, replica: ReplicaId, incarnation: Incarnation) -> Result<(), HelloError> {
+    fn meet(
+        &self,
+        peer: ReplicaId,
+        incarnation: Incarnation,
+        position: Lsn,
+    ) -> Result<(), HelloError> {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        match *met.entry(replica).or_insert(incarnation) {
-            known if known == incarnation => Ok(()),
-            _ => Err(HelloError::LostMemory(replica)),
+        let Some(known) = met.peers.get(&peer).copied() else {
+            met.is_new = true;
+            met.peers.insert(
+                peer,
+                Known {
+                    incarnation,
+                    position,
+                },
+            );
+            return Ok(());
+        };
+        if known.incarnation != incarnation {
+            return Err(HelloError::LostMemory(peer));
         }
+        if position < known.position {
+            return Err(HelloError::RolledBack {
+                peer,
+                now: position,
+                before: known.position,
+            });
+        }
+        met.is_new |= position > known.position;
+        met.peers.insert(peer, Known { position, ..known });
+        Ok(())
     }
 }

@@ -13,17 +13,17 @@
 //! A replica in a process of its own:
 //!
 //! ```no_run
-//! use bts_core::replica::Replica;
-//! use bts_replica::{Settings, serve};
+//! use bts_replica::{Settings, replica, serve};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = Settings::load("replica-0.toml".as_ref())?;
-//! serve(settings, Replica::new)?;
+//! serve(settings, replica)?;
 //! # Ok(()) }
 //! ```
 
 #![warn(missing_docs)]
 
+mod check;
 mod driver;
 mod endpoint;
 mod hello;
@@ -37,7 +37,10 @@ mod session;
 mod settings;
 mod shell;
 mod store;
+mod writer;
 
-pub use machine::Machine;
+pub use check::{Checked, check};
+pub use machine::{Machine, Start, replica};
 pub use run::{RunError, run, serve};
-pub use settings::{ConnectionLimits, MemberError, Settings};
+pub use settings::{ConnectionLimits, Durability, MemberError, Settings};
+pub use store::StoreError;

@@ -1,7 +1,9 @@
 //! What the shell drives: the replica of bts-core, or whatever has the same contract.
 
-use bts_core::ids::ReplicaId;
-use bts_core::replica::{Input, Outputs, Replica};
+use std::fmt;
+
+use bts_core::ids::{Lsn, ReplicaId};
+use bts_core::replica::{Input, Options, Outputs, Record, Replica, Unreplayable};
 use bts_core::time::Time;
 
 /// A replica as a state machine. One owner calls [`Machine::handle`], with times that never go
@@ -16,6 +18,33 @@ pub trait Machine {
 
     /// Number after the last decision of this peer's stream that was heard of, for the Hello.
     fn stream_next(&self, peer: ReplicaId) -> u64;
+}
+
+/// What a machine is made from, at the start of the process and after the disk was full.
+pub struct Start<'a> {
+    /// What it is told.
+    pub options: Options,
+    /// The time.
+    pub now: Time,
+    /// What it logged before, all of which is durable.
+    pub log: &'a mut dyn Iterator<Item = (Lsn, Record)>,
+    /// What it wants done.
+    pub out: &'a mut Outputs,
+}
+
+impl fmt::Debug for Start<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { options, now, .. } = self;
+        f.debug_struct("Start")
+            .field("options", options)
+            .field("now", now)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The replica of bts-core, as it was when it wrote the last record of its log.
+pub fn replica(start: Start<'_>) -> Result<Replica, Unreplayable> {
+    Replica::recover(start.options, start.now, start.log, start.out)
 }
 
 impl Machine for Replica {

@@ -21,7 +21,7 @@ use crate::endpoint::stopped;
 use crate::hello::HelloError;
 use crate::inbox::{Lane, Owner};
 use crate::journal::Kind;
-use crate::session::stream_next;
+use crate::session::greet;
 use crate::shell::{Arrival, Connection, Shell};
 
 /// The first pause.
@@ -89,7 +89,7 @@ enum DialError {
     Hello(#[from] HelloError),
     #[error("its answer to our Hello is none: {0}")]
     Answer(String),
-    #[error("this replica stops")]
+    #[error("this replica stops, or its disk is full")]
     Stopping,
 }
 
@@ -156,11 +156,11 @@ impl Route {
             link.closer.close(&error.to_string());
             return Err(error.into());
         }
-        let Some(stream_next) = stream_next(&self.lane, self.peer).await else {
+        let Some(place) = greet(&self.lane, self.peer).await else {
             return Err(DialError::Stopping);
         };
         link.reader.set_frame_bytes_max(REPLY_BYTES_MAX);
-        let hello = codec::encode(&self.shell.gate.hello(stream_next));
+        let hello = codec::encode(&self.shell.gate.hello(place));
         // It fails only if the link has ended, and then reading says why.
         let _ = link.writer.try_send(hello);
         let frame = match timeout(REPLY_PATIENCE, link.reader.next()).await {
@@ -173,6 +173,9 @@ impl Route {
         match self.shell.gate.on_reply(self.peer, reply) {
             Ok(stream_next) => Ok((link, stream_next)),
             Err(error) => {
+                if let HelloError::DisownedUs(_) = error {
+                    self.shell.on_disowned(self.peer);
+                }
                 link.closer.close(&error.to_string());
                 Err(error.into())
             }
@@ -226,7 +229,9 @@ impl Route {
 
     fn log(&self, error: &DialError) {
         let kind = match error {
-            DialError::Hello(HelloError::RefusedUs(_)) => Kind::TurnedUsAway,
+            DialError::Hello(HelloError::RefusedUs(_) | HelloError::DisownedUs(_)) => {
+                Kind::TurnedUsAway
+            }
             DialError::Hello(_) | DialError::Answer(_) => Kind::TurnedAway,
             DialError::Lookup(..)
             | DialError::NoAddress(_)

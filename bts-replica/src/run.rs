@@ -3,24 +3,26 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bts_certs::{LinkError, Listener};
 use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::Incarnation;
-use bts_core::replica::Options;
+use bts_core::replica::{Options, Unreplayable};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Maker};
 use crate::endpoint::{accept, listen};
-use crate::machine::Machine;
+use crate::machine::{Machine, Start};
 use crate::peers::keep_connected;
-use crate::settings::Settings;
+use crate::settings::{Durability, Settings};
 use crate::shell::Shell;
-use crate::store::MemoryStore;
+use crate::store::{DiskStore, Found, MemoryStore, Peers, Store, StoreError};
+use crate::writer::Writer;
 
 /// How long the goodbyes may take. They are on their way at once; only lost ones are repeated.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
@@ -37,52 +39,101 @@ pub enum RunError {
         /// Why.
         source: LinkError,
     },
-    /// The store failed; what it holds is unknown now.
-    #[error("the store failed, so nothing more can be promised: {0}")]
-    Store(io::Error),
+    /// The store cannot be used, or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The runtime or the signals of the process cannot be set up.
     #[error("cannot set up the process: {0}")]
     Process(io::Error),
 }
 
 /// Runs a replica in this task until `shutdown` is over, then closes all connections, within a
-/// second. `machine` makes what is driven: `Replica::new`, or something that wraps it. To be called
-/// within a tokio runtime, best one of a single thread.
+/// second, and the store. `make` makes what is driven from its log: [`crate::replica`], or something
+/// else; it is called again when the store had to be opened again. To be called within a tokio
+/// runtime, best one of a single thread.
 pub async fn run<M: Machine>(
     settings: Settings,
-    machine: impl FnOnce(Options) -> M,
+    make: impl FnMut(Start<'_>) -> Result<M, Unreplayable>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let incarnation = Incarnation(rand::random());
-    let machine = machine(options(&settings, incarnation));
-    let shell = Arc::new(Shell::new(settings, incarnation));
+    match settings.durability.clone() {
+        Durability::Memory => {
+            let store = Opened {
+                store: MemoryStore::default(),
+                incarnation: Incarnation(rand::random()),
+                peers: Peers::new(),
+                is_confirmed: false,
+            };
+            run_with(settings, store, Writer::memory, make, shutdown).await
+        }
+        Durability::Sync(dir) => {
+            let (store, found) = DiskStore::open(&dir, &settings.owner())?;
+            introduce_store(&dir, &store, &found);
+            let store = Opened {
+                incarnation: store.incarnation(),
+                peers: store.peers().clone(),
+                is_confirmed: store.is_confirmed(),
+                store,
+            };
+            run_with(settings, store, Writer::thread, make, shutdown).await
+        }
+    }
+}
+
+/// A store, and what it says.
+struct Opened<S> {
+    store: S,
+    incarnation: Incarnation,
+    peers: Peers,
+    is_confirmed: bool,
+}
+
+async fn run_with<M: Machine, S: Store>(
+    settings: Settings,
+    opened: Opened<S>,
+    employ: fn(S) -> io::Result<Writer<S>>,
+    make: impl FnMut(Start<'_>) -> Result<M, Unreplayable>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let Opened {
+        store,
+        incarnation,
+        peers,
+        is_confirmed,
+    } = opened;
+    let shell = Arc::new(Shell::new(settings, incarnation, peers));
     let listener = listen(&shell).map_err(|source| RunError::Listen {
         address: shell.settings.listen,
         source,
     })?;
     introduce(&shell, &listener, incarnation);
+    let maker = Maker::new(options(&shell.settings, incarnation), make, employ);
+    let mut driver = Driver::start(shell.clone(), store, maker, is_confirmed)?;
     let (stop, stopped) = watch::channel(None);
     let mut tasks = JoinSet::new();
     tasks.spawn(accept(shell.clone(), listener, stopped.clone()));
     for peer in shell.is_up.keys() {
         tasks.spawn(keep_connected(shell.clone(), *peer, stopped.clone()));
     }
-    let mut driver = Driver::new(shell, machine, MemoryStore::default());
     let result = tokio::select! {
         () = shutdown => Ok(()),
-        error = driver.run() => Err(RunError::Store(error)),
+        error = driver.run() => Err(error),
     };
     tracing::info!("stopping");
+    let closed = match result {
+        Ok(()) => driver.close().await,
+        Err(error) => Err(error),
+    };
     stop.send_replace(Some("this replica stops".into()));
     let goodbyes = async { while tasks.join_next().await.is_some() {} };
     let _ = timeout(SHUTDOWN_PATIENCE, goodbyes).await;
-    result
+    Ok(closed?)
 }
 
 /// Runs a replica in this process: with a runtime of its own, until SIGTERM or SIGINT.
 pub fn serve<M: Machine>(
     settings: Settings,
-    machine: impl FnOnce(Options) -> M,
+    make: impl FnMut(Start<'_>) -> Result<M, Unreplayable>,
 ) -> Result<(), RunError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -90,11 +141,11 @@ pub fn serve<M: Machine>(
         .map_err(RunError::Process)?
         .block_on(async {
             let signal = signal().map_err(RunError::Process)?;
-            run(settings, machine, signal).await
+            run(settings, make, signal).await
         })
 }
 
-fn options(settings: &Settings, incarnation: Incarnation) -> Options {
+pub(crate) fn options(settings: &Settings, incarnation: Incarnation) -> Options {
     Options {
         id: settings.id,
         configuration: settings.cluster.configuration().clone(),
@@ -128,10 +179,28 @@ fn introduce(shell: &Shell, listener: &Listener, incarnation: Incarnation) {
         size.ack_quorum(),
         size.fast_quorum(),
     );
-    tracing::warn!(
-        "durability = memory: nothing is stored. A replica that stops has lost its memory and its \
-         promises; its peers remember its incarnation ({incarnation}) and will refuse the next one"
-    );
+    if shell.settings.durability == Durability::Memory {
+        tracing::warn!(
+            "durability = memory: NOTHING IS STORED. A replica that stops has lost its memory and its \
+             promises; its peers remember its incarnation ({incarnation}) and will refuse the next one"
+        );
+    }
+}
+
+/// What was found on the disk.
+fn introduce_store(dir: &Path, store: &DiskStore, found: &Found) {
+    let (path, incarnation) = (dir.display(), store.incarnation());
+    match found {
+        Found::Nothing => tracing::info!(
+            "{path}: a new store, incarnation {incarnation}. It is used as soon as enough peers \
+             remember it"
+        ),
+        Found::Closed => tracing::info!("{path}: incarnation {incarnation}, as it was closed"),
+        Found::Left => tracing::warn!(
+            "{path}: incarnation {incarnation}; it was not closed, so the process or the machine \
+             ended at once. What had not been synced then, had not been promised either"
+        ),
+    }
 }
 
 /// Over at the first SIGTERM or SIGINT.

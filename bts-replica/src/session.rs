@@ -15,7 +15,7 @@ use bts_core::message::{Hello, HelloReply};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::hello::Visitor;
+use crate::hello::{Place, Visitor};
 use crate::inbox::{Lane, Owner};
 use crate::journal::Kind;
 use crate::roster::Greeting;
@@ -56,7 +56,7 @@ pub(crate) async fn serve(shell: Arc<Shell>, peer: Authenticated) {
             drop(greeting);
             serve_peer(&shell, peer, &identity, link).await;
         }
-        Err(error) => refuse(&shell, &identity, link, &error.to_string()).await,
+        Err(error) => refuse(&shell, &identity, link, error.reply()).await,
     }
 }
 
@@ -69,17 +69,21 @@ async fn serve_client(
 ) {
     let _place = match shell.roster.enter(client) {
         Ok(place) => place,
-        Err(no_place) => return refuse(shell, identity, link, &no_place.to_string()).await,
+        Err(no_place) => {
+            let reply = HelloReply::Refused(no_place.to_string());
+            return refuse(shell, identity, link, reply).await;
+        }
     };
     drop(greeting);
-    if timeout(READY_PATIENCE, shell.ready()).await.is_err() {
-        let why = "this replica is not ready: too few of its peers have welcomed it so far";
-        return refuse(shell, identity, link, why).await;
+    let ready = timeout(READY_PATIENCE, shell.ready()).await;
+    let not_ready = "this replica is not ready: too few of its peers have welcomed it so far";
+    if let Err(why) = ready.unwrap_or(Err(not_ready)) {
+        return refuse(shell, identity, link, HelloReply::Refused(why.into())).await;
     }
     let (mut reader, writer, closer) = link.split();
     reader.set_frame_bytes_max(CLIENT_FRAME_BYTES_MAX);
     // It fails only if the link has ended, and then reading ends too.
-    let _ = writer.try_send(codec::encode(&shell.gate.welcome(0)));
+    let _ = writer.try_send(codec::encode(&shell.gate.welcome(Place::default())));
     let lane = shell.inbox.lane(Owner::Client(client.key));
     let id = shell.connection_id();
     let connection = Connection {
@@ -98,14 +102,14 @@ async fn serve_client(
 
 async fn serve_peer(shell: &Shell, peer: ReplicaId, identity: &Identity, link: Link) {
     let lane = shell.inbox.lane(Owner::Replica(peer));
-    let Some(stream_next) = stream_next(&lane, peer).await else {
+    let Some(place) = greet(&lane, peer).await else {
         return;
     };
     let (mut reader, writer, closer) = link.split();
     reader.set_frame_bytes_max(PEER_FRAME_BYTES_MAX);
     shell.roster.hear(peer, closer);
     // It fails only if the link has ended, and then reading ends too.
-    let _ = writer.try_send(codec::encode(&shell.gate.welcome(stream_next)));
+    let _ = writer.try_send(codec::encode(&shell.gate.welcome(place)));
     if let Some(is_up) = shell.is_up.get(&peer) {
         is_up.notify_one();
     }
@@ -114,10 +118,11 @@ async fn serve_peer(shell: &Shell, peer: ReplicaId, identity: &Identity, link: L
     read(shell, &mut reader, &lane, identity, decode).await;
 }
 
-/// Where the stream of the peer goes on; `None` if this replica is about to stop.
-pub(crate) async fn stream_next(lane: &Lane<Arrival>, peer: ReplicaId) -> Option<u64> {
+/// Where the logs stand, when the peers met so far are durably remembered; `None` if this replica is
+/// about to stop, or has no room.
+pub(crate) async fn greet(lane: &Lane<Arrival>, peer: ReplicaId) -> Option<Place> {
     let (answer, answered) = oneshot::channel();
-    lane.tell(Arrival::StreamNext(peer, answer));
+    lane.tell(Arrival::Greet(peer, answer));
     answered.await.ok()
 }
 
@@ -164,13 +169,16 @@ async fn read_hello(reader: &mut FrameReader) -> Result<Hello, String> {
 }
 
 /// Says no, gives the other side a moment to read it, and closes.
-async fn refuse(shell: &Shell, identity: &Identity, link: Link, why: &str) {
+async fn refuse(shell: &Shell, identity: &Identity, link: Link, reply: HelloReply) {
     let key = PublicKey(identity.key);
+    let why = match &reply {
+        HelloReply::Refused(why) | HelloReply::LostMemory(why) => why.clone(),
+        HelloReply::Ack { .. } => String::new(),
+    };
     shell.journal.note(Kind::TurnedAway, key, identity, &why);
     let (_reader, writer, closer) = link.split();
-    let reply = HelloReply::Refused(why.into());
     let _ = writer.try_send(codec::encode(&reply));
     drop(writer);
     let _ = timeout(GOODBYE_PATIENCE, closer.closed()).await;
-    closer.close(why);
+    closer.close(&why);
 }

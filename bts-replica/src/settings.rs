@@ -4,7 +4,7 @@
 //! and reason before anything is started.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bts_certs::cluster::{Cluster, Member};
 use bts_certs::toml_file::{FileError, TomlFile};
@@ -16,6 +16,8 @@ use bts_core::time::Span;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::store;
+
 /// All that a replica needs to know at its start, from a file or built in code.
 ///
 /// ```toml
@@ -25,7 +27,8 @@ use toml::Spanned;
 /// key = "replica-0.key"
 /// ca = "ca.crt"
 /// listen = "0.0.0.0:7400"
-/// durability = "memory"            # the only value of this version
+/// data_dir = "replica-0.data"      # where its log is; made if it is not there
+/// durability = "sync"              # or "memory": nothing is stored, for tests
 ///
 /// [limits]                         # may be left out, as may each line from here on
 /// open_votes_per_client = 1024     # Takes of one client key that are voted for and undecided
@@ -50,6 +53,8 @@ pub struct Settings {
     pub identity: LocalIdentity,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// What becomes of it when it stops.
+    pub durability: Durability,
     /// Limits of the protocol.
     pub limits: Limits,
     /// Limits of the connections.
@@ -58,6 +63,15 @@ pub struct Settings {
     pub window: Span,
     /// How long an entry stays reserved for the client that it was named to.
     pub reservation: Span,
+}
+
+/// What a replica still knows after it stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing, so that it has to stay out.
+    Memory,
+    /// All it ever promised: it is in this directory before it leaves.
+    Sync(PathBuf),
 }
 
 /// How many may be connected, and how much may wait for them.
@@ -120,12 +134,14 @@ impl Settings {
         cluster: Cluster,
         identity: LocalIdentity,
         listen: SocketAddr,
+        durability: Durability,
     ) -> Result<Self, MemberError> {
         Ok(Self {
             id: member_id(&cluster, identity.identity())?,
             cluster,
             identity,
             listen,
+            durability,
             limits: Limits::default(),
             connections: ConnectionLimits::default(),
             window: Span::from_millis(200),
@@ -135,13 +151,22 @@ impl Settings {
 
     /// Reads the settings file, and the files that it names.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        Self::parse(&TomlFile::read(path)?)
+        Self::load_with(path, None)
+    }
+
+    /// The same, with its log in this directory, whatever the file says.
+    pub fn load_with(path: &Path, data_dir: Option<&Path>) -> Result<Self, FileError> {
+        Self::parse_with(&TomlFile::read(path)?, data_dir)
     }
 
     /// What a settings file says, and the files that it names.
     pub fn parse(file: &TomlFile) -> Result<Self, FileError> {
+        Self::parse_with(file, None)
+    }
+
+    fn parse_with(file: &TomlFile, data_dir: Option<&Path>) -> Result<Self, FileError> {
         let said: SettingsFile = file.parse()?;
-        said.check_durability(file)?;
+        let durability = said.durability(file, data_dir)?;
         let listen = said.listen(file)?;
         let cluster = Cluster::load(&file.resolve(&said.cluster))?;
         let identity = LocalIdentity::load(
@@ -159,7 +184,7 @@ impl Settings {
             );
             return Err(file.wrong(said.index.span(), reason));
         }
-        let mut settings = Self::new(cluster, identity, listen)
+        let mut settings = Self::new(cluster, identity, listen, durability)
             .map_err(|error| file.wrong(said.certificate.span(), error.to_string()))?;
         if settings.id != ReplicaId(index) {
             let is = settings.id.0;
@@ -169,6 +194,18 @@ impl Settings {
         said.limits.apply(file, &mut settings)?;
         said.timing.apply(file, &mut settings)?;
         Ok(settings)
+    }
+
+    /// Whose its store is.
+    pub(crate) fn owner(&self) -> store::Identity {
+        let configuration = self.cluster.configuration();
+        let context = configuration.signing_context();
+        store::Identity {
+            cluster: context.cluster,
+            configuration: context.configuration,
+            replica: self.id,
+            key: PublicKey(self.identity.identity().key),
+        }
     }
 }
 
@@ -198,6 +235,7 @@ struct SettingsFile {
     key: String,
     ca: String,
     listen: Spanned<String>,
+    data_dir: Option<String>,
     durability: Option<Spanned<String>>,
     #[serde(default)]
     limits: LimitsFile,
@@ -225,17 +263,35 @@ struct TimingFile {
 }
 
 impl SettingsFile {
-    fn check_durability(&self, file: &TomlFile) -> Result<(), FileError> {
-        match &self.durability {
-            Some(said) if said.get_ref() != "memory" => Err(file.wrong(
-                said.span(),
-                format!(
-                    "durability `{}` is not supported: this version knows only \"memory\", with \
-                     which a replica that restarts has to stay out",
-                    said.get_ref()
-                ),
-            )),
-            Some(_) | None => Ok(()),
+    fn durability(
+        &self,
+        file: &TomlFile,
+        data_dir: Option<&Path>,
+    ) -> Result<Durability, FileError> {
+        let said = self.data_dir.as_ref();
+        let data_dir = match data_dir {
+            Some(given) => Some(given.to_owned()),
+            None => said.map(|said| file.resolve(said)),
+        };
+        let durability = self.durability.as_ref();
+        match (durability.map(|said| said.get_ref().as_str()), data_dir) {
+            (Some("memory"), _) => Ok(Durability::Memory),
+            (Some("sync") | None, Some(dir)) => Ok(Durability::Sync(dir)),
+            (Some("sync") | None, None) => {
+                let span = durability.map_or(self.index.span(), Spanned::span);
+                let reason = "there is no `data_dir` to keep the log in. Name one (here or by \
+                              --data-dir), or say `durability = \"memory\"`: then nothing is \
+                              stored, and a replica that stops has to stay out";
+                Err(file.wrong(span, reason))
+            }
+            (Some(other), _) => {
+                let span = durability.map_or(self.index.span(), Spanned::span);
+                let reason = format!(
+                    "durability `{other}` is not known: \"sync\" stores what is promised before \
+                     it is promised, \"memory\" nothing"
+                );
+                Err(file.wrong(span, reason))
+            }
         }
     }
 

@@ -202,6 +202,8 @@ async fn hostile_forgeries_are_counted_against_who_relayed_them() {
 async fn hostile_peer_loses_its_connection_and_keeps_its_place() {
     let rig = Rig::new(4, 1);
     let running = rig.start(0);
+    let _others = [rig.start(2), rig.start(3)];
+    running.seen.wait("+peer s2 100").await;
     let hello = rig.replica_hello(1, 1);
     let (garbage, _) = rig.greet("replica-1", 0, &hello).await;
     garbage.writer.try_send(vec![0xff; 9]).expect("it is sent");

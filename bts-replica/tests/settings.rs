@@ -37,10 +37,22 @@ fn settings_that_are_wrong_are_refused_with_line_and_reason() {
             "not an IP address",
         ),
         (
-            "\"memory\"",
-            "\"disk\"",
-            12,
-            "durability `disk` is not supported",
+            "durability = \"memory\"",
+            "durability = \"disk\"",
+            14,
+            "durability `disk` is not known",
+        ),
+        (
+            "data_dir = \"replica-0.data\"\ndurability = \"memory\"",
+            "durability = \"sync\"",
+            13,
+            "there is no `data_dir`",
+        ),
+        (
+            "data_dir = \"replica-0.data\"\ndurability = \"memory\"",
+            "",
+            4,
+            "or say `durability = \"memory\"`",
         ),
     ];
     for (from, to, line, reason) in cases {
@@ -57,14 +69,14 @@ fn settings_out_of_bounds_are_refused_and_others_taken() {
     for (added, line, reason) in [
         (
             "[limits]\nsessions_per_client = 1025",
-            14,
+            16,
             "1 to 1024 are possible",
         ),
-        ("[limits]\nwaiters_per_session = 0", 14, "0 is out of range"),
-        ("[limits]\nqueue_bytes = 1000", 14, "1000 is out of range"),
-        ("[limits]\nsession = 1", 14, "unknown field `session`"),
-        ("[timing]\nwindow_ms = 0", 14, "1 to 60000 are possible"),
-        ("[timing]\nwindow = 1", 14, "unknown field `window`"),
+        ("[limits]\nwaiters_per_session = 0", 16, "0 is out of range"),
+        ("[limits]\nqueue_bytes = 1000", 16, "1000 is out of range"),
+        ("[limits]\nsession = 1", 16, "unknown field `session`"),
+        ("[timing]\nwindow_ms = 0", 16, "1 to 60000 are possible"),
+        ("[timing]\nwindow = 1", 16, "unknown field `window`"),
     ] {
         expect_wrong(&rig, &format!("{good}{added}\n"), line, reason);
     }

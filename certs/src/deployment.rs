@@ -111,12 +111,15 @@ fn replica_settings(replica: ReplicaId, member: &Member) -> String {
          # Paths are relative to this file.\n\n\
          index = {index}\n{files}\
          listen = {listen}\n\n\
-         # The only value of this version: a replica that restarts has lost its memory and stays out.\n\
-         durability = \"memory\"\n",
+         # What it promises is stored here before it leaves; \"memory\" instead of \"sync\" stores\n\
+         # nothing, for tests: a replica that restarts has lost its memory then, and stays out.\n\
+         data_dir = {data}\n\
+         durability = \"sync\"\n",
         name = member.name,
         index = replica.0,
         files = member_files(&member.name),
         listen = quoted(&listen_address(&member.address)),
+        data = quoted(&format!("{}.data", member.name)),
     )
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use bts_certs::deployment::settings_path;
-use bts_core::replica::Replica;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -63,7 +62,8 @@ fn run_replica(settings: &std::path::Path, mut stopped: watch::Receiver<bool>) {
         // It fails when the cluster is gone, which is a reason to stop too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    if let Err(error) = runtime.block_on(bts_replica::run(settings, Replica::new, shutdown)) {
+    if let Err(error) = runtime.block_on(bts_replica::run(settings, bts_replica::replica, shutdown))
+    {
         eprintln!("a replica failed: {error}");
     }
 }

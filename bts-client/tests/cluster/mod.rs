@@ -9,8 +9,7 @@ use bts_certs::Validity;
 use bts_certs::deployment::{DeploymentPlan, create_deployment, settings_path};
 use bts_certs::folder::{ClusterPlan, Existing};
 use bts_client::{Client, Config};
-use bts_core::replica::Replica;
-use bts_replica::{Settings, run};
+use bts_replica::{Durability, Settings, run};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -42,7 +41,8 @@ impl Cluster {
         create_deployment(folder.path(), &plan, Existing::Keep).expect("a new folder");
         let settings = |index| settings_path(folder.path(), &format!("replica-{index}"));
         let start = |index| {
-            let settings = Settings::load(&settings(index)).expect("written to be read");
+            let mut settings = Settings::load(&settings(index)).expect("written to be read");
+            settings.durability = Durability::Memory;
             Some(Running::start(settings))
         };
         let replicas = (0..4).map(start).collect();
@@ -104,7 +104,7 @@ impl Running {
                 .build()
                 .expect("a runtime");
             let stopped = async { drop(stopped.await) };
-            let ended = runtime.block_on(run(settings, Replica::new, stopped));
+            let ended = runtime.block_on(run(settings, bts_replica::replica, stopped));
             ended.expect("the replica ends only when it is stopped");
         });
         Self { stop, thread }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::hash::Digest;
-use crate::ids::{ClusterId, Incarnation, ReplicaId, Session};
+use crate::ids::{ClusterId, Incarnation, Lsn, ReplicaId, Session};
 
 /// The first frame on a connection, from whoever dialled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum HelloRole {
         policy: Digest,
         /// Number after the last of our decisions that it has heard of.
         stream_next: u64,
+        /// Its log is durable up to here.
+        position: Lsn,
     },
 }
 
@@ -53,7 +55,11 @@ pub enum HelloReply {
         incarnation: Incarnation,
         /// Number after the last decision of the dialler's stream that it has heard of.
         stream_next: u64,
+        /// Its log is durable up to here.
+        position: Lsn,
     },
     /// Go away, with the reason in words; the connection is closed.
     Refused(String),
+    /// The same, to a replica that came back with less than it had (A8).
+    LostMemory(String),
 }

@@ -8,8 +8,8 @@ use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::{Kind, SignedBytes};
 use bts_core::crypto::verified::Verified;
 use bts_core::ids::{
-    Ballot, ContentHash, EntryId, Epoch, Incarnation, ReplicaId, RequestId, Session, SpaceName,
-    TakeNumber, WatchId,
+    Ballot, ContentHash, EntryId, Epoch, Incarnation, Lsn, ReplicaId, RequestId, Session,
+    SpaceName, TakeNumber, WatchId,
 };
 use bts_core::message::{
     Candidate, ClientBody, ClientRequest, FetchKey, Given, Hello, HelloReply, HelloRole,
@@ -196,6 +196,7 @@ impl Samples {
             incarnation: Incarnation(0xfeed),
             policy: self.cluster.configuration.policy().hash(),
             stream_next: 70_000,
+            position: Lsn(1 << 30),
         };
         vec![
             ("hello.client", hello(HelloRole::Client { session })),
@@ -209,9 +210,14 @@ impl Samples {
             replica: ReplicaId(3),
             incarnation: Incarnation(0xfeed),
             stream_next: 1,
+            position: Lsn(1 << 20),
         };
         vec![
             ("hello.ack", ack),
+            (
+                "hello.lost-memory",
+                HelloReply::LostMemory("it was more before".to_owned()),
+            ),
             (
                 "hello.refused",
                 HelloReply::Refused("other cluster".to_owned()),

@@ -6,12 +6,14 @@ use bts_certs::cluster::{Cluster, Member};
 use bts_certs::{Authority, Subject, Validity};
 use bts_core::configuration::Policy;
 use bts_core::crypto::sign::{Seal, SignedBytes};
+use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{ClusterId, Incarnation, Lsn};
-use bts_core::replica::Record;
+use bts_core::replica::{Options, Record};
 
 use super::*;
 use crate::inbox::Owner;
-use crate::settings::Settings;
+use crate::settings::{Durability, Settings};
+use crate::store::{Log, Peers};
 
 #[tokio::test]
 async fn driver_tells_of_a_sync_only_after_it_and_once_per_batch() {
@@ -21,7 +23,7 @@ async fn driver_tells_of_a_sync_only_after_it_and_once_per_batch() {
         lane.tell(Arrival::Peer(PEER, message()));
     }
     let peered = ["input", "input", "input"];
-    let synced = ["append 3", "sync", "synced 3"];
+    let synced = ["commit 3", "synced 3"];
     let expected = [&peered[..], &synced[..]].concat();
     tokio::select! {
         error = driver.run() => panic!("{error}"),
@@ -30,19 +32,82 @@ async fn driver_tells_of_a_sync_only_after_it_and_once_per_batch() {
     assert_eq!(*trace.lock().expect("nobody panicked"), expected);
 }
 
+/// While a commit is under way inputs are handled, and what they log is the next commit.
+#[tokio::test]
+async fn driver_gathers_the_next_commit_while_one_is_under_way() {
+    let (mut driver, trace) = slow_driver();
+    let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
+    lane.tell(Arrival::Peer(PEER, message()));
+    let begun = async {
+        reached(&trace, 1).await;
+        for _ in 0..4 {
+            lane.tell(Arrival::Peer(PEER, message()));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        reached(&trace, 9).await;
+    };
+    tokio::select! {
+        error = driver.run() => panic!("{error}"),
+        () = begun => {}
+    }
+    let trace = trace.lock().expect("nobody panicked");
+    let expected = [
+        "input", "input", "input", "input", "input", "commit 1", "synced 1", "commit 4", "synced 5",
+    ];
+    assert_eq!(*trace, expected);
+}
+
 #[tokio::test]
 async fn driver_of_a_failed_store_stops_and_promises_nothing() {
-    for (failing, expected) in [
-        (Failing::Append, vec!["input"]),
-        (Failing::Sync, vec!["input", "append 1"]),
-    ] {
-        let (mut driver, trace) = driver(failing);
-        let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
+    let (mut driver, trace) = driver(Failing::Commit);
+    let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
+    lane.tell(Arrival::Peer(PEER, message()));
+    let error = driver.run().await;
+    assert!(error.to_string().contains("broken"), "{error}");
+    assert_eq!(*trace.lock().expect("nobody panicked"), ["input"]);
+}
+
+/// the machine is made anew from what is durable, told that it is frozen, and told when there
+/// is room again.
+#[tokio::test]
+async fn driver_of_a_full_store_freezes_and_goes_on() {
+    let (mut driver, trace) = driver(Failing::Full);
+    let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
+    lane.tell(Arrival::Peer(PEER, message()));
+    let work = async {
+        reached(&trace, 5).await;
         lane.tell(Arrival::Peer(PEER, message()));
-        let error = driver.run().await;
-        assert_eq!(error.to_string(), "broken");
-        assert_eq!(*trace.lock().expect("nobody panicked"), expected);
+        reached(&trace, 8).await;
+    };
+    tokio::select! {
+        error = driver.run() => panic!("{error}"),
+        () = work => {}
     }
+    let expected = [
+        "input", "made", "frozen", "no room", "thawed", "input", "commit 1", "synced 1",
+    ];
+    assert_eq!(*trace.lock().expect("nobody panicked"), expected);
+}
+
+/// A new store is not used before enough peers remember it, and says so itself.
+#[tokio::test]
+async fn driver_of_a_new_store_waits_until_it_is_remembered() {
+    let (mut driver, trace) = driver(Failing::Never);
+    driver.is_confirmed = false;
+    let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
+    lane.tell(Arrival::Peer(PEER, message()));
+    lane.tell(Arrival::Remembered);
+    let work = async {
+        reached(&trace, 1).await;
+        lane.tell(Arrival::Peer(PEER, message()));
+        reached(&trace, 3).await;
+    };
+    tokio::select! {
+        error = driver.run() => panic!("{error}"),
+        () = work => {}
+    }
+    let expected = ["confirm", "input", "commit 1"];
+    assert_eq!(trace.lock().expect("nobody panicked")[..3], expected);
 }
 
 const PEER: ReplicaId = ReplicaId(1);
@@ -51,8 +116,9 @@ type Trace = Arc<Mutex<Vec<String>>>;
 #[derive(Clone, Copy, PartialEq)]
 enum Failing {
     Never,
-    Append,
-    Sync,
+    Commit,
+    /// Once.
+    Full,
 }
 
 /// Logs one record per message.
@@ -65,6 +131,11 @@ impl Machine for Logger {
     fn handle(&mut self, _now: Time, input: Input, out: &mut Outputs) {
         if let Input::Synced(lsn) = input {
             return say(&self.trace, format!("synced {}", lsn.0));
+        }
+        match input {
+            Input::Frozen(Some(_)) => return say(&self.trace, "frozen".into()),
+            Input::Frozen(None) => return say(&self.trace, "thawed".into()),
+            _ => {}
         }
         say(&self.trace, "input".into());
         self.last += 1;
@@ -85,40 +156,102 @@ struct TracedStore {
     trace: Trace,
     failing: Failing,
     last: Option<Lsn>,
+    takes: Duration,
+    looked: bool,
 }
 
 impl Store for TracedStore {
-    fn append(&mut self, records: Vec<(Lsn, Record)>) -> io::Result<()> {
-        if self.failing == Failing::Append {
-            return Err(io::Error::other("broken"));
-        }
-        say(&self.trace, format!("append {}", records.len()));
-        self.last = records.last().map(|(lsn, _)| *lsn);
-        Ok(())
+    fn replay(&mut self, read: &mut dyn FnMut(Log<'_>)) -> Result<u64, StoreError> {
+        read(&mut std::iter::empty());
+        Ok(0)
     }
 
-    fn sync(&mut self) -> io::Result<Option<Lsn>> {
-        if self.failing == Failing::Sync {
-            return Err(io::Error::other("broken"));
+    fn commit(&mut self, batch: Batch) -> Result<Option<Lsn>, StoreError> {
+        let path = "store".into();
+        match std::mem::replace(&mut self.failing, Failing::Never) {
+            Failing::Never => {}
+            Failing::Commit => {
+                let what = "broken".into();
+                return Err(StoreError::Engine { path, what });
+            }
+            Failing::Full => {
+                let source = std::io::ErrorKind::StorageFull.into();
+                return Err(StoreError::Full { path, source });
+            }
         }
-        say(&self.trace, "sync".into());
+        std::thread::sleep(self.takes);
+        match batch.confirmed {
+            true => say(&self.trace, "confirm".into()),
+            false => say(&self.trace, format!("commit {}", batch.records.len())),
+        }
+        self.last = batch.records.last().map(|(lsn, _)| *lsn).or(self.last);
         Ok(self.last)
+    }
+
+    fn has_room(&mut self) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.looked, true) {
+            return Ok(());
+        }
+        say(&self.trace, "no room".into());
+        let source = std::io::ErrorKind::StorageFull.into();
+        Err(StoreError::Full {
+            path: "store".into(),
+            source,
+        })
+    }
+
+    fn unreplayable(&self, why: Unreplayable) -> StoreError {
+        panic!("{why}")
+    }
+
+    fn close(self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
-fn driver(failing: Failing) -> (Driver<Logger, TracedStore>, Trace) {
+type Made = Box<dyn FnMut(Start<'_>) -> Result<Logger, Unreplayable>>;
+
+fn driver(failing: Failing) -> (Driver<Logger, TracedStore, Made>, Trace) {
+    driver_of(failing, Duration::ZERO)
+}
+
+fn slow_driver() -> (Driver<Logger, TracedStore, Made>, Trace) {
+    driver_of(Failing::Never, Duration::from_millis(200))
+}
+
+fn driver_of(failing: Failing, takes: Duration) -> (Driver<Logger, TracedStore, Made>, Trace) {
     let trace = Trace::default();
-    let machine = Logger {
-        trace: trace.clone(),
-        last: 0,
-    };
     let store = TracedStore {
         trace: trace.clone(),
         failing,
         last: None,
+        takes,
+        looked: false,
     };
-    let shell = Arc::new(Shell::new(settings(), Incarnation(1)));
-    (Driver::new(shell, machine, store), trace)
+    let shell = Arc::new(Shell::new(settings(), Incarnation(1), Peers::new()));
+    let options = Options {
+        id: shell.settings.id,
+        configuration: shell.settings.cluster.configuration().clone(),
+        key: shell.settings.identity.signing_key().clone(),
+        incarnation: Incarnation(1),
+        run: 0,
+        window: shell.settings.window,
+        reservation: shell.settings.reservation,
+        limits: shell.settings.limits.clone(),
+        roots: VerifiedRoots::default(),
+    };
+    let (told, mut starts) = (trace.clone(), 0);
+    let make: Made = Box::new(move |_| {
+        starts += 1;
+        if starts > 1 {
+            say(&told, "made".into());
+        }
+        let (trace, last) = (told.clone(), 0);
+        Ok(Logger { trace, last })
+    });
+    let maker = Maker::new(options, make, Writer::thread);
+    let driver = Driver::start(shell, store, maker, true).expect("it starts");
+    (driver, trace)
 }
 
 fn settings() -> Settings {
@@ -132,7 +265,8 @@ fn settings() -> Settings {
     };
     let cluster = Cluster::new(ClusterId([1; 32]), 0, &[member], &Policy::default());
     let listen = "127.0.0.1:0".parse().expect("an address");
-    Settings::new(cluster.expect("a cluster"), local, listen).expect("settings")
+    let cluster = cluster.expect("a cluster");
+    Settings::new(cluster, local, listen, Durability::Memory).expect("settings")
 }
 
 fn nothing() -> SignedBytes {

@@ -13,7 +13,7 @@ use bts_certs::folder::{ClusterPlan, Existing, load_member};
 use bts_certs::{Authenticated, Dialer, Link, LinkError, LinkLimits, LocalIdentity, Validity};
 use bts_core::codec;
 use bts_core::crypto::sign::PROTOCOL_VERSION;
-use bts_core::ids::{Incarnation, ReplicaId, RequestId, Session, TakeNumber};
+use bts_core::ids::{Incarnation, Lsn, ReplicaId, RequestId, Session, TakeNumber};
 use bts_core::limits::PEER_FRAME_BYTES_MAX;
 use bts_core::message::{
     ClientBody, ClientRequest, Hello, HelloReply, HelloRole, Reply, ReplyBody, Report,
@@ -21,7 +21,7 @@ use bts_core::message::{
 use bts_core::misbehavior::Forgery;
 use bts_core::replica::{Event, Input, Options, Outgoing, Outputs, Principal};
 use bts_core::time::Time;
-use bts_replica::{Machine, RunError, Settings, run};
+use bts_replica::{Machine, RunError, Settings, Start, run};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -96,6 +96,13 @@ impl Machine for Echo {
     }
 }
 
+/// Replicas of tests store nothing unless a test is about that.
+fn keep_in_memory(settings: &Path) {
+    let text = std::fs::read_to_string(settings).expect("every replica has settings");
+    let text = text.replace("durability = \"sync\"", "durability = \"memory\"");
+    std::fs::write(settings, text).expect("the folder is ours");
+}
+
 fn long_report() -> ReplyBody {
     ReplyBody::Report(Box::new(Report {
         version: "x".repeat(1 << 20),
@@ -120,6 +127,9 @@ impl Rig {
         };
         create_deployment(folder.path(), &plan, Existing::Keep).expect("a deployment");
         let cluster = Cluster::load(&settings_path(folder.path(), "cluster")).expect("a cluster");
+        for index in 0..replicas {
+            keep_in_memory(&settings_path(folder.path(), &format!("replica-{index}")));
+        }
         Self { folder, cluster }
     }
 
@@ -183,6 +193,7 @@ impl Rig {
             incarnation: Incarnation(incarnation),
             policy: self.cluster.configuration().policy().hash(),
             stream_next: 0,
+            position: Lsn(0),
         })
     }
 
@@ -221,7 +232,12 @@ impl Running {
                 .build()
                 .expect("a runtime");
             let stopped = async { drop(stopped.await) };
-            runtime.block_on(run(settings, machine, stopped))
+            let mut machine = Some(machine);
+            let make = |start: Start<'_>| {
+                let machine = machine.take().expect("a store in memory does not fail");
+                Ok(machine(start.options))
+            };
+            runtime.block_on(run(settings, make, stopped))
         });
         Self {
             seen,

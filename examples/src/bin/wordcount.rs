@@ -127,7 +127,7 @@ fn serve(options: &Options, lies: bool) -> Result<(), String> {
     let path = options.settings.clone().unwrap_or_default();
     let settings = bts_replica::Settings::load(&path).map_err(|error| error.to_string())?;
     let result = match lies {
-        false => bts_replica::serve(settings, bts_core::replica::Replica::new),
+        false => bts_replica::serve(settings, bts_replica::replica),
         true => bts_tests::hostile::serve(settings, bts_tests::hostile::Behaviour::Liar),
     };
     result.map_err(|error| error.to_string())

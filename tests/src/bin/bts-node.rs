@@ -7,7 +7,6 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bts_core::replica::Replica;
 use bts_replica::Settings;
 use bts_tests::hostile::{self, Behaviour};
 use clap::Parser;
@@ -49,7 +48,7 @@ fn main() -> ExitCode {
         }
     };
     let ended = match behaviour {
-        None => bts_replica::serve(settings, Replica::new),
+        None => bts_replica::serve(settings, bts_replica::replica),
         Some(behaviour) => hostile::serve(settings, behaviour),
     };
     match ended {

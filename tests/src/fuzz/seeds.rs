@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bts_core::codec;
 use bts_core::crypto::hash::Digest;
-use bts_core::ids::{ClusterId, Incarnation, ReplicaId, Session};
+use bts_core::ids::{ClusterId, Incarnation, Lsn, ReplicaId, Session};
 use bts_core::message::{Hello, HelloReply, HelloRole, Reply, ReplyBody};
 use bts_core::replica::Record;
 
@@ -189,6 +189,7 @@ fn hellos() -> Seeds {
         incarnation: Incarnation(u64::MAX),
         policy: Digest([7; 32]),
         stream_next: 300,
+        position: Lsn(u64::MAX),
     };
     let hello = |role| Hello {
         version: 1,
@@ -201,6 +202,7 @@ fn hellos() -> Seeds {
         replica: ReplicaId(0),
         incarnation: Incarnation(5),
         stream_next: 70_000,
+        position: Lsn(u64::MAX),
     };
     let refused = HelloReply::Refused("another cluster".into());
     [

@@ -10,7 +10,7 @@ mod shelled;
 use std::future::Future;
 use std::io;
 
-use bts_replica::{RunError, Settings};
+use bts_replica::{RunError, Settings, Start};
 
 pub use behaviour::{Behaviour, UnknownBehaviour};
 
@@ -27,7 +27,7 @@ pub async fn run(
     match Noise::of(behaviour) {
         Some(noise) => noise::run(settings, noise, shutdown).await,
         None => {
-            let machine = |options| Shelled::new(options, behaviour);
+            let machine = |start: Start<'_>| Ok(Shelled::new(start.options, behaviour));
             bts_replica::run(settings, machine, shutdown).await
         }
     }

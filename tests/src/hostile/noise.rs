@@ -11,7 +11,7 @@ use std::time::Duration;
 use bts_certs::{client_config, server_config};
 use bts_core::codec;
 use bts_core::crypto::sign::PROTOCOL_VERSION;
-use bts_core::ids::Incarnation;
+use bts_core::ids::{Incarnation, Lsn};
 use bts_core::limits::CLIENT_FRAME_BYTES_MAX;
 use bts_core::message::{Hello, HelloReply, HelloRole};
 use bts_replica::{RunError, Settings};
@@ -136,6 +136,7 @@ impl Source {
             replica: self.settings.id,
             incarnation: self.incarnation,
             stream_next: 0,
+            position: Lsn(u64::MAX),
         };
         send.write_all(&framed(&codec::encode(&welcome)))
             .await
@@ -175,6 +176,7 @@ impl Source {
                 incarnation: self.incarnation,
                 policy: configuration.policy().hash(),
                 stream_next: 0,
+                position: Lsn(u64::MAX),
             },
         };
         send.write_all(&framed(&codec::encode(&hello))).await.ok()?;

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 
 use super::ports::free_addresses;
 
-/// The deployment. Clients are called `c0`, `c1`, ...
+/// The deployment. Clients are called `c0`, `c1`, ... Replicas store nothing, unless it is
+/// [`Deployment::durable`].
 #[derive(Debug)]
 pub struct Deployment {
     folder: TempDir,
@@ -46,7 +47,29 @@ impl Deployment {
         create_deployment(folder.path(), &plan, Existing::Keep).expect("an empty folder");
         let file = settings_path(folder.path(), "cluster");
         let cluster = Cluster::load(&file).expect("the cluster file was just written");
-        Self { folder, cluster }
+        Self { folder, cluster }.with_durability("sync", "memory")
+    }
+
+    /// The same with replicas that store what they promise, each in [`Deployment::data_of`].
+    #[must_use]
+    pub fn durable(self) -> Self {
+        self.with_durability("memory", "sync")
+    }
+
+    /// Where a replica has its store.
+    pub fn data_of(&self, replica: ReplicaId) -> PathBuf {
+        self.settings_of(replica).with_extension("data")
+    }
+
+    fn with_durability(self, from: &str, to: &str) -> Self {
+        for replica in self.cluster.configuration().replicas() {
+            let file = self.settings_of(replica);
+            let text = fs::read_to_string(&file).expect("every replica has settings");
+            let line = |value: &str| format!("durability = \"{value}\"");
+            let changed = text.replace(&line(from), &line(to));
+            fs::write(&file, changed).expect("the folder is ours");
+        }
+        self
     }
 
     /// Where its files are.

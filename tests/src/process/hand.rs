@@ -97,7 +97,7 @@ impl Hand {
         let answer = answer.map_err(|_| "no answer to Hello")?.map_err(said)?;
         match codec::decode_client(&answer.ok_or("it hung up")?) {
             Ok(HelloReply::Ack { .. }) => {}
-            Ok(HelloReply::Refused(reason)) => return Err(reason),
+            Ok(HelloReply::Refused(reason) | HelloReply::LostMemory(reason)) => return Err(reason),
             Err(error) => return Err(error.to_string()),
         }
         tokio::spawn(listen(replica, reader, self.hearing.clone()));

@@ -3,6 +3,7 @@
 
 mod clients;
 mod crash;
+mod durable;
 mod hostile;
 mod logged;
 mod namespaces;

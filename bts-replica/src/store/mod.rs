@@ -1,0 +1,85 @@
+//! Where records go before what they promise may leave (docs/storage.md).
+//!
+//! One commit makes durable what arrived while the one before was under way, and removes what no
+//! replay needs any more.
+
+mod backend;
+mod ballast;
+mod chunks;
+mod disk;
+mod error;
+mod files;
+mod format;
+mod memory;
+mod open;
+mod overlay;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bts_core::ids::{Incarnation, Lsn, ReplicaId};
+use bts_core::replica::{Record, Unreplayable};
+
+pub(crate) use chunks::Totals;
+pub(crate) use disk::{DiskStore, Found};
+pub use error::StoreError;
+pub(crate) use format::Identity;
+pub(crate) use memory::MemoryStore;
+
+/// What is remembered of a peer's store, so that it is noticed when it comes back with another one,
+/// or with an older copy of it (A8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Known {
+    pub(crate) incarnation: Incarnation,
+    /// Its log was durable up to here.
+    pub(crate) position: Lsn,
+}
+
+/// The peers met so far.
+pub(crate) type Peers = BTreeMap<ReplicaId, Known>;
+
+/// What one commit is to make durable.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Records, whose numbers rise, also from batch to batch.
+    pub(crate) records: Vec<(Lsn, Record)>,
+    /// Records that no replay needs any more once this batch is durable.
+    pub(crate) obsolete: Vec<Lsn>,
+    /// The peers met so far, if that changed.
+    pub(crate) peers: Option<Peers>,
+    /// Enough peers remember this store: it may be used.
+    pub(crate) confirmed: bool,
+}
+
+impl Batch {
+    /// True if nothing waits for it. What is obsolete can wait for the next.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.records.is_empty() && self.peers.is_none() && !self.confirmed
+    }
+}
+
+/// The records that a replay reads, in the order of their numbers.
+pub(crate) type Log<'a> = &'a mut dyn Iterator<Item = (Lsn, Record)>;
+
+/// A log of records. After an error it is of no use until it was replayed again.
+pub(crate) trait Store: Send + 'static {
+    /// Hands all that is durable to `read`, which reads it to its end unless it fails. The store
+    /// can be used if this succeeds; returns how many records there were.
+    fn replay(&mut self, read: &mut dyn FnMut(Log<'_>)) -> Result<u64, StoreError>;
+
+    /// Makes a batch durable; returns the last record of the log.
+    fn commit(&mut self, batch: Batch) -> Result<Option<Lsn>, StoreError>;
+
+    /// After [`StoreError::Full`]: whether there is room again, and some to spare.
+    fn has_room(&mut self) -> Result<(), StoreError>;
+
+    /// What it means that its records do not fit each other.
+    fn unreplayable(&self, why: Unreplayable) -> StoreError;
+
+    /// Nothing more will be committed.
+    fn close(self) -> Result<(), StoreError>
+    where
+        Self: Sized;
+}
