@@ -234,6 +234,7 @@ async fn answer(replica: ReplicaId, door: Door, mut link: bts_certs::Link) {
         incarnation: Incarnation(1),
         stream_next: 0,
         position: Lsn(0),
+        run: 5,
     };
     let reply = match door {
         Door::Refuses => HelloReply::Refused("you are unwelcome".into()),

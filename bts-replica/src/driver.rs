@@ -406,4 +406,4 @@ fn is_current<K: Ord>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,6 +6,7 @@
 //! memory, and with it its promises; one that comes back with a shorter log than before, a part of
 //! them. Both are refused, and what they are compared with is durable (A8).
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use bts_certs::cluster::Cluster;
@@ -100,6 +101,8 @@ pub(crate) struct Gate {
     cluster: Cluster,
     id: ReplicaId,
     incarnation: Incarnation,
+    /// Of this process.
+    run: u64,
     met: Mutex<Met>,
 }
 
@@ -107,6 +110,8 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 struct Met {
     peers: Peers,
+    /// The process of each that was met last.
+    runs: BTreeMap<ReplicaId, u64>,
     /// Something of it is not handed to the store yet.
     is_new: bool,
 }
@@ -119,12 +124,17 @@ impl Gate {
         incarnation: Incarnation,
         peers: Peers,
     ) -> Self {
-        let is_new = false;
+        let met = Met {
+            peers,
+            runs: BTreeMap::new(),
+            is_new: false,
+        };
         Self {
             cluster,
             id,
             incarnation,
-            met: Mutex::new(Met { peers, is_new }),
+            run: rand::random(),
+            met: Mutex::new(met),
         }
     }
 
@@ -165,12 +175,13 @@ impl Gate {
                 policy,
                 stream_next: _,
                 position,
+                run,
             } => {
                 self.recognize(replica, identity)?;
                 if policy != self.cluster.configuration().policy().hash() {
                     return Err(HelloError::Policy);
                 }
-                self.meet(replica, incarnation, position)?;
+                self.meet(replica, incarnation, position, run)?;
                 Ok(Visitor::Replica(replica))
             }
         }
@@ -190,6 +201,7 @@ impl Gate {
                 policy: configuration.policy().hash(),
                 stream_next: place.stream_next,
                 position: place.position,
+                run: self.run,
             },
         }
     }
@@ -202,6 +214,7 @@ impl Gate {
             incarnation: self.incarnation,
             stream_next: place.stream_next,
             position: place.position,
+            run: self.run,
         }
     }
 
@@ -221,8 +234,11 @@ impl Gate {
                 incarnation,
                 stream_next,
                 position,
+                run,
                 ..
-            } => self.meet(peer, incarnation, position).map(|()| stream_next),
+            } => self
+                .meet(peer, incarnation, position, run)
+                .map(|()| stream_next),
         }
     }
 
@@ -260,31 +276,56 @@ impl Gate {
         peer: ReplicaId,
         incarnation: Incarnation,
         position: Lsn,
+        run: u64,
     ) -> Result<(), HelloError> {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = met.peers.get(&peer).copied() else {
-            met.is_new = true;
-            met.peers.insert(
-                peer,
-                Known {
-                    incarnation,
-                    position,
-                },
-            );
-            return Ok(());
-        };
-        if known.incarnation != incarnation {
+        let known = met.peers.get(&peer).copied();
+        if known.is_some_and(|known| known.incarnation != incarnation) {
             return Err(HelloError::LostMemory(peer));
         }
-        if position < known.position {
+        let before = known.map_or(Lsn(0), |known| known.position);
+        if position < before && met.runs.get(&peer) != Some(&run) {
             return Err(HelloError::RolledBack {
                 peer,
                 now: position,
-                before: known.position,
+                before,
             });
         }
-        met.is_new |= position > known.position;
-        met.peers.insert(peer, Known { position, ..known });
+        met.runs.insert(peer, run);
+        let now = Known {
+            incarnation,
+            position: position.max(before),
+        };
+        met.is_new |= known != Some(now);
+        met.peers.insert(peer, now);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A8, and no more than that: greetings of one process may overtake one another.
+    #[test]
+    fn hello_a8_shorter_log_is_refused_but_not_a_late_greeting() {
+        let settings = crate::driver::tests::settings();
+        let gate = Gate::new(settings.cluster, ReplicaId(0), Incarnation(1), Peers::new());
+        let peer = ReplicaId(1);
+        let meet = |incarnation, position, run| {
+            gate.meet(peer, Incarnation(incarnation), Lsn(position), run)
+        };
+        assert_eq!(meet(7, 10, 1), Ok(()));
+        assert_eq!(gate.news().expect("it is new")[&peer].position, Lsn(10));
+        assert_eq!(meet(7, 30, 1), Ok(()));
+        assert_eq!(meet(7, 20, 1), Ok(()), "it was said before");
+        assert_eq!(gate.news().expect("it grew")[&peer].position, Lsn(30));
+        assert_eq!(gate.news(), None);
+        assert_eq!(meet(8, 40, 1), Err(HelloError::LostMemory(peer)));
+        let (now, before) = (Lsn(20), Lsn(30));
+        let rolled_back = HelloError::RolledBack { peer, now, before };
+        assert_eq!(meet(7, 20, 2), Err(rolled_back.clone()));
+        assert_eq!(meet(7, 20, 2), Err(rolled_back), "it stays refused");
+        assert_eq!(meet(7, 30, 2), Ok(()));
     }
 }

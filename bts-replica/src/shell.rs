@@ -170,6 +170,11 @@ impl Shell {
         });
     }
 
+    /// Whether this store has lost something.
+    pub(crate) fn is_disowned(&self) -> bool {
+        *self.standing.borrow() == Standing::Disowned
+    }
+
     /// Waits until clients may be served; or says why they never will be.
     pub(crate) async fn ready(&self) -> Result<(), &'static str> {
         let mut standing = self.standing.subscribe();

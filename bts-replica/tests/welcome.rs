@@ -83,6 +83,7 @@ async fn welcome_refused_replica_is_told_why() {
         policy: Digest([1; 32]),
         stream_next: 0,
         position: Lsn(0),
+        run: 5,
     });
     refused(&rig, "replica-3", &other_policy, "your policy is another").await;
     let hello = rig.replica_hello(3, 2);

@@ -39,6 +39,9 @@ pub enum HelloRole {
         stream_next: u64,
         /// Its log is durable up to here.
         position: Lsn,
+        /// Random, another one for each start of its process: within one, greetings may overtake one
+        /// another, and a lower position is no sign of a loss.
+        run: u64,
     },
 }
 
@@ -57,6 +60,9 @@ pub enum HelloReply {
         stream_next: u64,
         /// Its log is durable up to here.
         position: Lsn,
+        /// Random, another one for each start of its process: within one, greetings may overtake one
+        /// another, and a lower position is no sign of a loss.
+        run: u64,
     },
     /// Go away, with the reason in words; the connection is closed.
     Refused(String),

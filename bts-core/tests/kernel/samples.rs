@@ -197,6 +197,7 @@ impl Samples {
             policy: self.cluster.configuration.policy().hash(),
             stream_next: 70_000,
             position: Lsn(1 << 30),
+            run: 5,
         };
         vec![
             ("hello.client", hello(HelloRole::Client { session })),
@@ -211,6 +212,7 @@ impl Samples {
             incarnation: Incarnation(0xfeed),
             stream_next: 1,
             position: Lsn(1 << 20),
+            run: 5,
         };
         vec![
             ("hello.ack", ack),

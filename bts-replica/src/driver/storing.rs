@@ -199,7 +199,8 @@ where
         if self.is_confirmed {
             return self.shell.set_standing(Standing::Ready);
         }
-        self.batch.confirmed = true;
+        // Who was disowned has been confirmed before, and is used no more.
+        self.batch.confirmed = !self.shell.is_disowned();
     }
 
     /// The store has lost something (A8): nobody is served, nothing is promised any more.

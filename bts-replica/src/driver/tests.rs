@@ -254,7 +254,7 @@ fn driver_of(failing: Failing, takes: Duration) -> (Driver<Logger, TracedStore, 
     (driver, trace)
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let authority = Authority::create(Validity::days(2)).expect("an authority");
     let subject = Subject::replica(0, &["localhost"]).expect("a subject");
     let local = authority.member(&subject, Validity::days(1)).expect("made");

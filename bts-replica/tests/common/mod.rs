@@ -194,6 +194,7 @@ impl Rig {
             policy: self.cluster.configuration().policy().hash(),
             stream_next: 0,
             position: Lsn(0),
+            run: 5,
         })
     }
 

@@ -190,6 +190,7 @@ fn hellos() -> Seeds {
         policy: Digest([7; 32]),
         stream_next: 300,
         position: Lsn(u64::MAX),
+        run: 5,
     };
     let hello = |role| Hello {
         version: 1,
@@ -203,6 +204,7 @@ fn hellos() -> Seeds {
         incarnation: Incarnation(5),
         stream_next: 70_000,
         position: Lsn(u64::MAX),
+        run: 5,
     };
     let refused = HelloReply::Refused("another cluster".into());
     [

@@ -137,6 +137,7 @@ impl Source {
             incarnation: self.incarnation,
             stream_next: 0,
             position: Lsn(u64::MAX),
+            run: 5,
         };
         send.write_all(&framed(&codec::encode(&welcome)))
             .await
@@ -177,6 +178,7 @@ impl Source {
                 policy: configuration.policy().hash(),
                 stream_next: 0,
                 position: Lsn(u64::MAX),
+                run: 5,
             },
         };
         send.write_all(&framed(&codec::encode(&hello))).await.ok()?;
