@@ -50,6 +50,7 @@ mod link_error;
 mod listen;
 mod local;
 mod policy_file;
+mod reset;
 mod subject;
 mod tls;
 pub mod toml_file;

@@ -5,12 +5,12 @@
 //! [`Listener::accept`]; the others are counted and logged. Whether a member may have a link, and
 //! how many, is decided by the caller, who closes with a reason.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, TokioRuntime};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -22,6 +22,7 @@ use crate::door::{Admission, Door, Place};
 use crate::link::{Link, LinkLimits};
 use crate::link_error::{CLOSE_CODE, LinkError};
 use crate::local::LocalIdentity;
+use crate::reset::endpoint_config;
 use crate::tls::{TlsError, server_config};
 
 /// Links that are made and wait for [`Listener::accept`].
@@ -53,7 +54,10 @@ impl Listener {
         local: &LocalIdentity,
         limits: LinkLimits,
     ) -> Result<Self, LinkError> {
-        let endpoint = Endpoint::server(server_config(local)?, address)?;
+        let server = server_config(local)?;
+        let socket = UdpSocket::bind(address)?;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(endpoint_config(local), Some(server), socket, runtime)?;
         let refusals = Arc::new(Refusals::default());
         let (links, accepted) = mpsc::channel(ACCEPTED_MAX);
         let porter = Porter {

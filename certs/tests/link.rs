@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use bts_certs::{FrameError, FrameWriter, Link, LinkError, Listener, SendError};
 use common::{
-    LIMITS, authority, client, eventually, link_pair, listen, raw_member, replica, within,
+    LIMITS, authority, client, dial, eventually, link_pair, listen, raw_member, replica, within,
 };
 use quinn::{RecvStream, SendStream};
 
@@ -318,6 +318,36 @@ async fn link_shutdown_tells_the_peer_and_ends_accepting() {
     let error = dialed.link.closer.closed().await.to_string();
     assert_eq!(error, "the peer closed the link: the replica is stopped");
     assert!(listener.accept().await.is_none());
+}
+
+/// A process that is killed says nothing, and its former peers would speak into the void until the
+/// idle timeout; the process that follows it ends that.
+#[tokio::test]
+async fn link_to_a_killed_process_ends_when_the_process_is_back() {
+    let authority = authority();
+    let (client, replica) = (client(&authority), replica(&authority));
+    let process = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (listener, address) = {
+        let _within = process.enter();
+        listen(&replica)
+    };
+    let dialed = dial(&client, address).await.expect("the link is made");
+    // Without its runtime nothing of it speaks or listens any more.
+    process.shutdown_background();
+    drop(listener);
+    let mut back = None;
+    eventually("the address is free again", || {
+        back = Listener::bind(address, &replica, LIMITS).ok();
+        back.is_some()
+    })
+    .await;
+    dialed.link.writer.try_send(vec![1]).expect("it lives yet");
+    let ended = within(dialed.link.closer.closed()).await;
+    assert!(matches!(ended, Some(LinkError::Reset)), "{ended:?}");
 }
 
 /// A peer that is a member, made a link, and now writes what it likes.
