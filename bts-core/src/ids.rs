@@ -1,6 +1,7 @@
 //! Newtypes for every number and name of the protocol, and the identity of an entry (PROTOCOL
 //! section 2). Ids print as a few hex digits: the one human format of logs, traces and tests.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -234,8 +235,10 @@ pub struct Run {
 /// Identity of an entry: a root, and the way down from it through the puts of decided Takes. The
 /// path is run-length coded and canonical: neighbouring runs differ, no run is empty (C6).
 ///
-/// Every `EntryId` is in its one legal form, as bytes in any other do not decode.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Every `EntryId` is in its one legal form, as bytes in any other do not decode. Ids are ordered by
+/// root and then by descent: each before all that descends from it, and these before its next
+/// sibling.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "UncheckedId")]
 pub struct EntryId {
     root: Root,
@@ -332,6 +335,25 @@ impl EntryId {
         Some((parent, index))
     }
 
+    /// True if `other` descends from this entry, over one put or many.
+    pub fn is_ancestor_of(&self, other: &Self) -> bool {
+        self.root == other.root && descent(&self.path, &other.path) == Descent::Above
+    }
+
+    /// The put through which `below` descends from this entry; `None` if it does not.
+    pub fn put_towards(&self, below: &Self) -> Option<(Self, u16)> {
+        if !self.is_ancestor_of(below) {
+            return None;
+        }
+        // An ancestor's path is the beginning of the other's; its last run may go on there.
+        let runs = self.path.len();
+        let own = self.path.last().map_or(0, |run| run.times);
+        let same = runs.checked_sub(1).and_then(|last| below.path.get(last));
+        let goes_on = same.filter(|run| run.times > own);
+        let index = goes_on.or_else(|| below.path.get(runs))?.index;
+        Some((self.put(index)?, index))
+    }
+
     /// True if the id has its one legal form and no reserved root.
     pub fn is_canonical(&self) -> bool {
         let runs_fit = self.path.len() <= PATH_RUNS_MAX;
@@ -343,6 +365,63 @@ impl EntryId {
             .all(|(a, b)| a.index != b.index);
         let not_reserved = matches!(self.root, Root::Written { .. });
         runs_fit && no_empty_run && neighbours_differ && not_reserved
+    }
+}
+
+impl Ord for EntryId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_root = self.root.cmp(&other.root);
+        by_root.then_with(|| match descent(&self.path, &other.path) {
+            Descent::Same => Ordering::Equal,
+            Descent::Above => Ordering::Less,
+            Descent::Below => Ordering::Greater,
+            Descent::Apart(order) => order,
+        })
+    }
+}
+
+impl PartialOrd for EntryId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// How two ways down from one root relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Descent {
+    Same,
+    /// The first is the beginning of the second.
+    Above,
+    /// The second is the beginning of the first.
+    Below,
+    /// They part, in this order.
+    Apart(Ordering),
+}
+
+/// Compares two paths step by step, without unfolding their runs.
+fn descent(one: &[Run], other: &[Run]) -> Descent {
+    let (mut ones, mut others) = (one.iter().copied(), other.iter().copied());
+    let (mut a, mut b) = (ones.next(), others.next());
+    loop {
+        let (Some(x), Some(y)) = (&mut a, &mut b) else {
+            return match (a, b) {
+                (None, None) => Descent::Same,
+                (None, Some(_)) => Descent::Above,
+                (Some(_), _) => Descent::Below,
+            };
+        };
+        if x.index != y.index {
+            return Descent::Apart(x.index.cmp(&y.index));
+        }
+        let both = x.times.min(y.times);
+        x.times -= both;
+        y.times -= both;
+        if x.times == 0 {
+            a = ones.next();
+        }
+        if y.times == 0 {
+            b = others.next();
+        }
     }
 }
 
@@ -387,6 +466,33 @@ mod tests {
         assert_eq!(id.to_string(), "jobs:07070707/5.1+0x3+1x2+0");
         assert_eq!(id.root_id(), root());
         assert_eq!(root().origin(), None);
+    }
+
+    #[test]
+    fn id_order_is_that_of_descent() {
+        let mut ids = vec![(root(), Vec::new())];
+        for depth in 0..4 {
+            let deepest: Vec<_> = ids
+                .iter()
+                .filter(|(_, p)| p.len() == depth)
+                .cloned()
+                .collect();
+            for (id, path) in deepest {
+                for index in 0..3 {
+                    let steps = [path.clone(), vec![index]].concat();
+                    ids.push((id.put(index).expect("short"), steps));
+                }
+            }
+        }
+        for (a, way_a) in &ids {
+            for (b, way_b) in &ids {
+                assert_eq!(a.cmp(b), way_a.cmp(way_b), "{a} and {b}");
+                let is_above = way_b.len() > way_a.len() && way_b.starts_with(way_a);
+                assert_eq!(a.is_ancestor_of(b), is_above, "{a} and {b}");
+                let towards = a.put_towards(b).map(|(_, index)| index);
+                assert_eq!(towards, is_above.then(|| way_b[way_a.len()]), "{a} to {b}");
+            }
+        }
     }
 
     #[test]

@@ -324,7 +324,7 @@ pub enum Since {
 pub enum Removal {
     /// The decision.
     Decision(Decision),
-    /// It had the decision and was allowed to forget it. Reserved: nothing is forgotten yet.
+    /// It had the decision and was allowed to forget it.
     Forgotten,
     /// It does not know the entry.
     Unknown,
@@ -404,12 +404,12 @@ pub enum PeerMessage {
     CommitVote(SealedVote),
     /// Know of this decision.
     Decide(Decision),
-    /// I applied these, in order, the first of them number `from`. Synced.
+    /// I applied these, in order. Numbers are those of records of the sender's log. Synced.
     Applied {
-        /// Number of the first.
-        from: u64,
-        /// Entry and decision.
-        items: Vec<(EntryId, OpId)>,
+        /// After this number, which was told before: of those in between none is kept.
+        after: u64,
+        /// Number, entry and decision; numbers rise.
+        items: Vec<(u64, EntryId, OpId)>,
     },
     /// An entry that came by a write-back (G8).
     Relay {

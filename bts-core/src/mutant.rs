@@ -102,6 +102,10 @@ mutants! {
 
     // Over a restart.
     SentBeforeSynced, "R-3.2", "votes and answers leave before what they depend on is stored (A9)";
+    ForgottenUnsettled, "R-7.7", "a decision is forgotten before its winner knows of it (A5)";
+    ForgottenTooEarly, "R-7.7", "a decision is forgotten though others have not logged it (A6)";
+    ForgottenWithPuts, "R-7.7", "a decision is forgotten though a put of it is there (A6)";
+    SkippedTooEasily, "R-7.3", "one peer that has forgotten an entry is believed (C1)";
     FirstVoteForgotten, "R-7.5", "a restart forgets first votes (A11)";
     PromiseForgotten, "R-7.5", "a restart forgets promises (A11)";
     PrepareVoteForgotten, "R-7.5", "a restart forgets prepare votes (A10)";

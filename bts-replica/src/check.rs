@@ -21,7 +21,7 @@ pub struct Checked {
     is_confirmed: bool,
     peers: usize,
     totals: Totals,
-    kinds: [(&'static str, u64); 7],
+    kinds: [(&'static str, u64); 11],
     /// As the replica made from it reports itself.
     report: Option<Box<Report>>,
 }
@@ -39,7 +39,7 @@ pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreEr
         });
     }
     let options = settings.map(|settings| options(settings, store.incarnation()));
-    let mut kinds = [0; 7];
+    let mut kinds = [0; 11];
     let (mut out, mut made) = (Outputs::default(), None);
     store.replay(&mut |log| {
         let log = log.inspect(|(_, record)| kinds[kind(record)] += 1);
@@ -70,7 +70,7 @@ pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreEr
     })
 }
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 11] = [
     "contents",
     "first votes",
     "ballots entered",
@@ -78,6 +78,10 @@ const NAMES: [&str; 7] = [
     "locks",
     "decisions",
     "releases",
+    "ranges of forgotten entries",
+    "forgotten puts",
+    "skipped entries",
+    "settled sessions",
 ];
 
 fn kind(record: &Record) -> usize {
@@ -89,6 +93,10 @@ fn kind(record: &Record) -> usize {
         Record::Locked(..) => 4,
         Record::Decided(_) => 5,
         Record::Released(_) => 6,
+        Record::ForgotRoots(..) => 7,
+        Record::ForgotPut(_) => 8,
+        Record::Skipped(_) => 9,
+        Record::Settled(..) => 10,
     }
 }
 

@@ -212,7 +212,7 @@ async fn hostile_peer_loses_its_connection_and_keeps_its_place() {
     let (new, _) = rig.greet("replica-1", 0, &hello).await;
     assert!(end_of(&old).await.contains("newer connection"));
     let message = codec::encode(&PeerMessage::Applied {
-        from: 0,
+        after: 0,
         items: Vec::new(),
     });
     new.writer.try_send(message).expect("it is sent");

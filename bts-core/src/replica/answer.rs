@@ -27,8 +27,10 @@ pub(super) enum Standing {
 impl Replica {
     /// Applies a change and hands it to the log: the only way durable state changes.
     pub(super) fn log(&mut self, change: Change, out: &mut Outputs) {
-        self.store.apply(&change);
-        out.records.push((self.gate.log(), change.to_record()));
+        let lsn = self.gate.log();
+        self.store.apply(lsn, &change);
+        out.records.push((lsn, change.to_record()));
+        out.obsolete.append(&mut self.store.take_obsolete());
     }
 
     /// Sends what depends on nothing.
@@ -206,8 +208,17 @@ impl Replica {
     pub(super) fn removal(&self, id: &EntryId) -> Removal {
         match self.store.decision(id) {
             Some(decided) => Removal::Decision(decided.to_wire()),
+            None if self.has_forgotten(id) => Removal::Forgotten,
             None => Removal::Unknown,
         }
+    }
+
+    /// True if the decision was applied here and is not kept any more: what was only skipped is
+    /// unknown (C1).
+    pub(super) fn has_forgotten(&self, id: &EntryId) -> bool {
+        let is_kept = self.store.decision(id).is_some();
+        let is_skipped = self.store.is_skipped(id);
+        self.store.is_removed(id) && !is_kept && !is_skipped
     }
 
     /// The certificate that the epoch before the current one was released.
@@ -244,6 +255,10 @@ impl Replica {
     pub(super) fn tell_over(&mut self, to: ReplicaId, id: &EntryId) {
         let message = match (self.store.decision(id), self.released(id)) {
             (Some(decided), _) => PeerMessage::Decide(decided.to_wire()),
+            (None, _) if self.has_forgotten(id) => PeerMessage::Removed {
+                id: id.clone(),
+                removal: Removal::Forgotten,
+            },
             (None, Some(certificate)) => PeerMessage::Released {
                 id: id.clone(),
                 certificate,

@@ -10,6 +10,7 @@ mod on_applied;
 mod on_compare;
 mod on_decide;
 mod on_fetch;
+mod on_forget;
 mod on_lock;
 mod on_out;
 mod on_promise;
@@ -18,7 +19,7 @@ mod on_read;
 mod on_take;
 mod on_timer;
 pub mod outputs;
-mod ranges;
+pub mod ranges;
 pub mod record;
 mod recover;
 mod replay;
@@ -43,13 +44,14 @@ use crate::message::{ClientBody, ClientRequest, PeerMessage, ReplyBody};
 use crate::quorum::ClusterSize;
 use crate::time::{Span, Time};
 
-pub use outputs::{Event, Outgoing, Outputs, Principal};
+pub use outputs::{Event, Obsolete, Outgoing, Outputs, Principal};
 pub use record::Record;
 pub use replay::{BadRecord, Unreplayable};
 
 use contest::{Account, Contest};
 use on_applied::Streams;
 use on_fetch::Fetches;
+use on_forget::Forgetting;
 use on_timer::Timers;
 use outputs::Gate;
 use sessions::Sessions;
@@ -148,6 +150,7 @@ pub struct Replica {
     hints: BTreeMap<EntryId, Hint>,
     streams: Streams,
     fetches: Fetches,
+    forgetting: Forgetting,
     stash: Stash,
     sweeps: Sweeps,
     timers: Timers,
@@ -187,6 +190,7 @@ impl Replica {
             hints: BTreeMap::new(),
             streams: Streams::default(),
             fetches: Fetches::default(),
+            forgetting: Forgetting::default(),
             stash: Stash::default(),
             sweeps: Sweeps::default(),
             timers: Timers::default(),
@@ -247,6 +251,7 @@ impl Replica {
             return;
         }
         let request = message.request;
+        self.on_settled(from, message.settled_below);
         match message.body {
             ClientBody::Out { entry } => self.on_out(from, request, entry, out),
             ClientBody::Read(read) => self.on_read(from, request, read, out),
@@ -300,8 +305,8 @@ impl Replica {
             PeerMessage::Lock(lock) => self.on_peer_lock(from, lock, out),
             PeerMessage::CommitVote(vote) => self.on_commit_vote(from, vote, out),
             PeerMessage::Decide(decision) => self.on_peer_decide(from, decision, out),
-            PeerMessage::Applied { from: first, items } => {
-                self.on_applied(from, first, items, out);
+            PeerMessage::Applied { after, items } => {
+                self.on_applied(from, after, items, out);
             }
             PeerMessage::Resume { next } => self.on_resume(from, next),
             PeerMessage::Compare(question) => self.on_compare(from, question),
@@ -320,5 +325,6 @@ impl Replica {
     fn on_client_gone(&mut self, client: ClientRef) {
         self.sessions.disconnect(client);
         self.stash.forget(Principal::Client(client));
+        self.forget_session(&client);
     }
 }

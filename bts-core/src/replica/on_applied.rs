@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::on_fetch::Asked;
 use super::on_timer::Timer;
+use super::store::Kept;
 use super::{Outgoing, Outputs, Principal, Replica};
 use crate::content::{DecidedTake, HeldContent};
 use crate::ids::{EntryId, Lsn, OpId, ReplicaId, SpaceName};
@@ -34,17 +35,16 @@ pub(super) struct Unstable {
     pub(super) decided: Arc<DecidedTake>,
     /// What it removed here.
     pub(super) contents: Vec<HeldContent>,
-    /// Where this replica logged it.
-    logged: Lsn,
-    /// Peers that said they applied it.
-    peers: BTreeSet<ReplicaId>,
 }
 
 /// The own stream, and what was heard of the others'.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    mine: Vec<(EntryId, OpId)>,
-    sent: BTreeMap<ReplicaId, u64>,
+    /// Number of the last decision applied here.
+    last: Lsn,
+    /// The last that each peer was told.
+    sent: BTreeMap<ReplicaId, Lsn>,
+    /// Number after the last that was heard of each peer.
     heard: BTreeMap<ReplicaId, u64>,
     unstable: BTreeMap<EntryId, Unstable>,
     early: BTreeMap<EntryId, BTreeMap<ReplicaId, OpId>>,
@@ -89,24 +89,27 @@ impl Replica {
     /// A decision was applied here: it joins the own stream.
     pub(super) fn stream(&mut self, decided: &Arc<DecidedTake>, contents: Vec<HeldContent>) {
         let (id, op) = (decided.id().clone(), decided.op());
-        self.streams.mine.push((id.clone(), op));
         self.streams.positions_left = POSITION_TIMES;
         let early = self.streams.take_early(&id);
-        let puts_nothing = decided.take().puts.is_empty();
-        if puts_nothing || contents.is_empty() {
+        if let Some(kept) = self.store.kept_mut(&id) {
+            self.streams.last = kept.lsn;
+            let same_op = early.into_iter().filter(|(_, said)| *said == op);
+            same_op.for_each(|(peer, _)| kept.applied.insert(peer));
+        }
+        if decided.take().puts.is_empty() || contents.is_empty() {
             return;
         }
-        let same_op = early.into_iter().filter(|(_, said)| *said == op);
-        let peers = same_op.map(|(peer, _)| peer).collect();
-        let logged = self.gate.last();
         let unstable = Unstable {
             decided: Arc::clone(decided),
             contents,
-            logged,
-            peers,
         };
         self.streams.unstable.insert(id.clone(), unstable);
         self.settle_stable(&id);
+    }
+
+    /// True if the decision is not known to be stable, and removed something here.
+    pub(super) fn is_unstable(&self, id: &EntryId) -> bool {
+        self.streams.unstable.contains_key(id)
     }
 
     /// Decisions of a space that are not known to be stable, and removed something here.
@@ -126,6 +129,15 @@ impl Replica {
     pub(super) fn known_stable(&mut self, origin: &EntryId) {
         if self.streams.unstable.remove(origin).is_some() {
             self.count("stable by descent");
+            self.became_stable(origin);
+        }
+    }
+
+    fn became_stable(&mut self, id: &EntryId) {
+        self.store.forget_contents(id);
+        self.may_be_ripe(id.clone());
+        if let Some((origin, _)) = id.origin() {
+            self.may_be_ripe(origin);
         }
     }
 
@@ -133,28 +145,30 @@ impl Replica {
     pub(super) fn on_applied(
         &mut self,
         from: ReplicaId,
-        first: u64,
-        items: Vec<(EntryId, OpId)>,
+        after: u64,
+        items: Vec<(u64, EntryId, OpId)>,
         out: &mut Outputs,
     ) {
-        let next = self.streams.heard_next(from);
-        if first > next {
+        let mut next = self.streams.heard_next(from);
+        if after >= next.max(1) {
             self.count("stream gap");
             if !self.streams.paused.contains(&from) {
                 self.send_peer(from, PeerMessage::Resume { next }, out);
             }
             return;
         }
-        let mut heard = first;
-        for (id, op) in items.into_iter().take(APPLIED_BATCH_MAX) {
+        for (number, id, op) in items.into_iter().take(APPLIED_BATCH_MAX) {
+            if number < next {
+                continue;
+            }
             if !self.hear_applied(from, &id, op) {
                 self.count("stream paused");
                 self.streams.paused.insert(from);
                 break;
             }
-            heard = heard.saturating_add(1);
+            next = number.saturating_add(1);
         }
-        self.streams.heard.insert(from, heard.max(next));
+        self.streams.heard.insert(from, next);
     }
 
     /// There is room for another fetch.
@@ -178,16 +192,19 @@ impl Replica {
     /// False if the decision is unknown here and there is no room to ask for it: it must be told
     /// again, or it would be missed for good (G5).
     fn hear_applied(&mut self, from: ReplicaId, id: &EntryId, op: OpId) -> bool {
-        match self.store.decision(id).map(|decided| decided.op()) {
-            Some(known) if known == op => {
-                if let Some(unstable) = self.streams.unstable.get_mut(id) {
-                    unstable.peers.insert(from);
-                    self.settle_stable(id);
-                }
+        if let Some(kept) = self.store.kept_mut(id) {
+            if kept.decided.op() == op {
+                kept.applied.insert(from);
+                self.heard_of_kept(id);
+            } else {
+                self.count("peer applied another decision");
             }
-            Some(_) => self.count("peer applied another decision"),
-            None if mutant!(MissedDecideNotAsked) => {}
-            None => {
+            return true;
+        }
+        match self.store.is_removed(id) {
+            true => {}
+            false if mutant!(MissedDecideNotAsked) => {}
+            false => {
                 let key = FetchKey::Decision(id.clone());
                 let by = Principal::Replica(from);
                 if self.want_later(key, by, EXPECT_WITHIN) == Asked::NoRoom {
@@ -201,8 +218,8 @@ impl Replica {
 
     /// A peer misses a part of the own stream.
     pub(super) fn on_resume(&mut self, from: ReplicaId, next: u64) {
-        let end = self.streams.mine.len() as u64;
-        self.streams.sent.insert(from, next.min(end));
+        let heard = Lsn(next.saturating_sub(1)).min(self.streams.last);
+        self.streams.sent.insert(from, heard);
         self.timers.arm(Timer::Tell, self.now);
     }
 
@@ -225,19 +242,20 @@ impl Replica {
         self.resume_paused(out);
         let mut more = false;
         for peer in self.connected.clone() {
-            let sent = self.streams.sent.get(&peer).copied().unwrap_or(0);
-            let start = usize::try_from(sent).unwrap_or(usize::MAX);
-            let news = self.streams.mine.get(start..).unwrap_or_default();
-            let items: Vec<_> = news.iter().take(APPLIED_BATCH_MAX).cloned().collect();
-            if items.is_empty() {
+            let sent = self.streams.sent.get(&peer).copied().unwrap_or_default();
+            let item = |(number, kept): (Lsn, &Kept)| {
+                (number.0, kept.decided.id().clone(), kept.decided.op())
+            };
+            let news = self.store.numbered(Lsn(sent.0 + 1)).map(item);
+            let items: Vec<_> = news.take(APPLIED_BATCH_MAX).collect();
+            let Some((last, _, _)) = items.last() else {
                 continue;
-            }
-            more |= items.len() < news.len();
-            self.streams.sent.insert(peer, sent + items.len() as u64);
-            self.gate.promise(Outgoing::Peer(
-                peer,
-                PeerMessage::Applied { from: sent, items },
-            ));
+            };
+            more |= items.len() == APPLIED_BATCH_MAX;
+            self.streams.sent.insert(peer, Lsn(*last));
+            let after = sent.0;
+            let message = PeerMessage::Applied { after, items };
+            self.gate.promise(Outgoing::Peer(peer, message));
         }
         if more {
             self.timers.arm(Timer::Tell, self.now + TELL_MORE_AFTER);
@@ -253,9 +271,8 @@ impl Replica {
             return;
         };
         self.streams.positions_left = left;
-        let from = self.streams.mine.len() as u64;
         let message = PeerMessage::Applied {
-            from,
+            after: self.streams.last.0,
             items: Vec::new(),
         };
         for peer in self.connected.clone() {
@@ -274,14 +291,17 @@ impl Replica {
         ids.iter().for_each(|id| self.settle_stable(id));
     }
 
-    fn settle_stable(&mut self, id: &EntryId) {
+    pub(super) fn settle_stable(&mut self, id: &EntryId) {
         let quorum = self.size.ack_quorum();
         let synced = self.gate.is_synced_to();
-        let unstable = self.streams.unstable.get(id);
-        let is_stable = |u: &Unstable| u.peers.len() + 1 >= quorum || mutant!(StableAssumed);
-        if unstable.is_some_and(|u| u.logged <= synced && is_stable(u)) {
-            self.streams.unstable.remove(id);
+        let is_stable = |kept: &Kept| {
+            let applied = kept.applied.len() + 1 >= quorum || mutant!(StableAssumed);
+            kept.lsn <= synced && applied
+        };
+        let is_stable = self.store.kept(id).is_some_and(is_stable);
+        if is_stable && self.streams.unstable.remove(id).is_some() {
             self.count("stable by applied");
+            self.became_stable(id);
         }
     }
 }

@@ -96,19 +96,26 @@ impl Replica {
         }
     }
 
-    /// a peer says how an entry was removed. Only a decision is acted upon; a replica asks on
-    /// until it has one (C1).
+    /// a peer says how an entry was removed. A replica asks on until it has the decision, or
+    /// `f + 1` peers have forgotten it (C1). Who tells the decision so has logged it.
     pub(super) fn on_removed(
         &mut self,
         from: ReplicaId,
-        _id: &EntryId,
+        id: &EntryId,
         removal: Removal,
         out: &mut Outputs,
     ) {
         self.note_answer(from);
         match removal {
-            Removal::Decision(decision) => self.on_peer_decide(from, decision, out),
-            Removal::Forgotten | Removal::Unknown => {}
+            Removal::Decision(decision) => {
+                self.on_peer_decide(from, decision, out);
+                if let Some(kept) = self.store.kept_mut(id) {
+                    kept.applied.insert(from);
+                    self.heard_of_kept(id);
+                }
+            }
+            Removal::Forgotten => self.hear_forgotten(from, id, out),
+            Removal::Unknown => {}
         }
     }
 
@@ -186,6 +193,9 @@ impl Replica {
             );
             return Applied::Done;
         }
+        if self.store.is_removed(id) {
+            return Applied::Done;
+        }
         let origin = id.origin().map(|(origin, _)| origin);
         let is_missing =
             |origin: &EntryId| !self.store.is_removed(origin) && !mutant!(DescentIgnored);
@@ -217,8 +227,10 @@ impl Replica {
     /// A decision was applied, now or before a restart, and removed these contents.
     pub(super) fn applied(&mut self, decided: &Arc<DecidedTake>, held: Vec<HeldContent>) {
         self.stream(decided, held);
+        self.may_be_ripe(decided.id().clone());
         if let Some((origin, _)) = decided.id().origin() {
             self.known_stable(&origin);
+            self.may_be_ripe(origin);
         }
     }
 
@@ -249,7 +261,12 @@ impl Replica {
     }
 
     /// Ends the contest, and tells the clients in it but the one whom it is known from.
-    fn tell_concerned(&mut self, by: Principal, id: &EntryId, body: impl Fn() -> ReplyBody) {
+    pub(super) fn tell_concerned(
+        &mut self,
+        by: Principal,
+        id: &EntryId,
+        body: impl Fn() -> ReplyBody,
+    ) {
         let Some(contest) = self.close_contest(id) else {
             return;
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::on_timer::Timer;
 use super::stash::Stashed;
+use super::store::ReplicaSet;
 use super::{Outgoing, Outputs, Principal, Replica};
 use crate::crypto::hash::Digest;
 use crate::ids::{ClientRef, ContentHash, EntryId, Epoch, PublicKey, ReplicaId, RequestId};
@@ -23,6 +24,8 @@ struct Fetch {
     by: Principal,
     tries: u32,
     again_at: Time,
+    /// Of a decision: peers that have forgotten it.
+    forgot: ReplicaSet,
 }
 
 /// What is being asked for.
@@ -31,6 +34,17 @@ pub(super) struct Fetches {
     open: BTreeMap<FetchKey, Fetch>,
     /// How many on account of each peer or client key: none of them can use up the room of others.
     open_of: BTreeMap<PublicKey, usize>,
+}
+
+impl Fetches {
+    /// A peer says of what is asked for that it has forgotten it; how many have said so.
+    pub(super) fn claim(&mut self, key: &FetchKey, peer: ReplicaId) -> usize {
+        let Some(fetch) = self.open.get_mut(key) else {
+            return 0;
+        };
+        fetch.forgot.insert(peer);
+        fetch.forgot.len()
+    }
 }
 
 /// What became of the wish to ask.
@@ -82,6 +96,7 @@ impl Replica {
             by,
             tries: 0,
             again_at,
+            forgot: ReplicaSet::default(),
         };
         self.fetches.open.insert(key.clone(), fetch);
         self.timers.arm(Timer::Fetch(key), again_at);
@@ -183,13 +198,12 @@ impl Replica {
 
     pub(super) fn on_peer_fetch(&mut self, from: ReplicaId, key: FetchKey, out: &mut Outputs) {
         let id = entry_of(&key).clone();
-        let message = match (self.store.decision(&id), self.given(&key)) {
-            (Some(decided), _) => {
-                let removal = Removal::Decision(decided.to_wire());
-                PeerMessage::Removed { id, removal }
+        let message = match (self.removal(&id), self.given(&key)) {
+            (Removal::Unknown, Some(given)) => PeerMessage::Given(given),
+            (Removal::Unknown, None) => {
+                return self.send_peer(from, PeerMessage::NotHeld(key), out);
             }
-            (None, Some(given)) => PeerMessage::Given(given),
-            (None, None) => return self.send_peer(from, PeerMessage::NotHeld(key), out),
+            (removal, _) => PeerMessage::Removed { id, removal },
         };
         self.gate.promise(Outgoing::Peer(from, message));
     }

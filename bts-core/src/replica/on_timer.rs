@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Doubts(ReplicaId),
     /// Repetition of a fetch.
     Fetch(FetchKey),
+    /// Decisions that may be forgotten.
+    Forget,
     /// Further blocked `in`s are told of an entry.
     Hint(EntryId),
     /// The position in the own stream is told.
@@ -36,6 +38,7 @@ impl Timer {
             Self::Contest(_) => "window of an instance",
             Self::Doubts(_) => "doubts whether entries were removed",
             Self::Fetch(_) => "repetition of a fetch",
+            Self::Forget => "decisions to forget",
             Self::Hint(_) => "hint to a waiter",
             Self::Position => "position in the stream",
             Self::Sweep(_) => "comparing with a peer",
@@ -92,6 +95,7 @@ impl Replica {
                 Timer::Contest(id) => self.on_contest_timer(&id, out),
                 Timer::Doubts(peer) => self.on_doubts_timer(peer, out),
                 Timer::Fetch(key) => self.on_fetch_timer(&key, out),
+                Timer::Forget => self.on_forget_timer(out),
                 Timer::Hint(id) => self.on_hint_timer(&id, out),
                 Timer::Position => self.on_position_timer(),
                 Timer::Sweep(peer) => self.on_sweep_timer(peer, out),

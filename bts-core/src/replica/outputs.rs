@@ -18,11 +18,28 @@ pub struct Outputs {
     pub records: Vec<(Lsn, Record)>,
     /// Records that no replay needs any more as soon as all of `records`, and all before them, are
     /// durable. Deleting them late, or never, changes nothing but the room they take.
-    pub obsolete: Vec<Lsn>,
+    pub obsolete: Vec<Obsolete>,
     /// To be sent, in any order; losing or doubling one is harmless.
     pub send: Vec<Outgoing>,
     /// To be logged for people.
     pub events: Vec<Event>,
+}
+
+/// A record that no replay needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Obsolete {
+    /// The record.
+    pub lsn: Lsn,
+    /// As long as this one, obsolete as well, is still there, the record must stay: a replay that
+    /// met only the older of the two would take back what the younger says.
+    pub after: Option<Lsn>,
+}
+
+impl Obsolete {
+    /// A record that may be deleted whatever else is there.
+    pub(super) fn now(lsn: Lsn) -> Self {
+        Self { lsn, after: None }
+    }
 }
 
 /// A message on its way.

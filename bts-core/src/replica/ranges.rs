@@ -1,13 +1,51 @@
-//! The ids of removed roots (the paper's `R_s`), as ranges of counters per writer session: a
-//! session that wrote in order and whose entries were all taken costs one range.
+//! Ids of roots, as ranges of counters per writer session: a session that wrote in order and whose
+//! entries were all taken costs one range.
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{EntryId, PublicKey, Root, Seq, Session, SpaceName};
 
-type WriterSession = (SpaceName, PublicKey, Session);
+/// The entries that one process wrote into one space.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WriterSession {
+    /// The space.
+    pub space: SpaceName,
+    /// The writer's key.
+    pub writer: PublicKey,
+    /// The writer's session.
+    pub session: Session,
+}
 
-/// A set of removed roots.
+impl WriterSession {
+    /// Whose entry this is, and its counter; `None` for a put.
+    pub(super) fn of(id: &EntryId) -> Option<(Self, Seq)> {
+        match id.root() {
+            Root::Written {
+                space,
+                writer,
+                session,
+                seq,
+            } if id.is_root() => {
+                let session = Self {
+                    space: space.clone(),
+                    writer: *writer,
+                    session: *session,
+                };
+                Some((session, *seq))
+            }
+            Root::Written { .. } | Root::Genesis { .. } => None,
+        }
+    }
+
+    /// The id of one of its entries.
+    pub(super) fn id(&self, seq: u64) -> EntryId {
+        EntryId::written(self.space.clone(), self.writer, self.session, Seq(seq))
+    }
+}
+
+/// A set of roots.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RemovedRanges {
     /// Per writer session, first counter -> last counter of disjoint, non-adjacent ranges.
@@ -15,48 +53,47 @@ pub(super) struct RemovedRanges {
 }
 
 impl RemovedRanges {
-    /// Adds a root; true if it is new.
-    pub(super) fn insert(&mut self, id: &EntryId) -> bool {
-        let Some((session, seq)) = key(id) else {
-            return false;
-        };
-        let ranges = self.sessions.entry(session).or_default();
-        let below = ranges
-            .range(..=seq.0)
-            .next_back()
-            .map(|(first, last)| (*first, *last));
-        if below.is_some_and(|(_, last)| last >= seq.0) {
+    /// Adds all from `first` to `last`; false if they were there.
+    pub(super) fn insert_range(&mut self, session: &WriterSession, first: u64, last: u64) -> bool {
+        if first > last {
             return false;
         }
-        let joins_below = below.filter(|(_, last)| last.checked_add(1) == Some(seq.0));
-        let first = joins_below.map_or(seq.0, |(first, _)| first);
-        let above = seq.0.checked_add(1).and_then(|next| ranges.remove(&next));
-        ranges.insert(first, above.unwrap_or(seq.0));
+        if !self.sessions.contains_key(session) {
+            self.sessions.insert(session.clone(), BTreeMap::new());
+        }
+        let Some(ranges) = self.sessions.get_mut(session) else {
+            return false;
+        };
+        let below = ranges.range(..=first).next_back();
+        let below = below.map(|(first, last)| (*first, *last));
+        if below.is_some_and(|(_, end)| end >= last) {
+            return false;
+        }
+        let joins = below.filter(|(_, end)| end.saturating_add(1) >= first);
+        let start = joins.map_or(first, |(start, _)| start);
+        let mut end = last;
+        let joined = ranges.range(start..=last.saturating_add(1));
+        for start in joined.map(|(start, _)| *start).collect::<Vec<_>>() {
+            end = end.max(ranges.remove(&start).unwrap_or(end));
+        }
+        ranges.insert(start, end);
         true
     }
 
-    /// True if the root is removed.
+    /// True if the root is in the set.
     pub(super) fn contains(&self, id: &EntryId) -> bool {
-        let Some((session, seq)) = key(id) else {
+        let Some((session, seq)) = WriterSession::of(id) else {
             return false;
         };
-        let below = self
-            .sessions
-            .get(&session)
-            .and_then(|r| r.range(..=seq.0).next_back());
+        let ranges = self.sessions.get(&session);
+        let below = ranges.and_then(|ranges| ranges.range(..=seq.0).next_back());
         below.is_some_and(|(_, last)| *last >= seq.0)
     }
-}
 
-fn key(id: &EntryId) -> Option<(WriterSession, Seq)> {
-    match id.root() {
-        Root::Written {
-            space,
-            writer,
-            session,
-            seq,
-        } if id.is_root() => Some(((space.clone(), *writer, *session), *seq)),
-        Root::Written { .. } | Root::Genesis { .. } => None,
+    /// First and last counters.
+    pub(super) fn ranges_of(&self, session: &WriterSession) -> Vec<(u64, u64)> {
+        let ranges = self.sessions.get(session).into_iter().flatten();
+        ranges.map(|(first, last)| (*first, *last)).collect()
     }
 }
 
@@ -65,24 +102,37 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn id(seq: u64) -> EntryId {
-        let space = SpaceName::new("s").expect("legal");
-        EntryId::written(space, PublicKey([1; 32]), Session(1), Seq(seq))
+    fn session() -> WriterSession {
+        WriterSession {
+            space: SpaceName::new("s").expect("legal"),
+            writer: PublicKey([1; 32]),
+            session: Session(1),
+        }
     }
 
     #[test]
     fn ranges_agree_with_a_set() {
         let mut seed = 7u64;
+        let mut draw = |below: u64| {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (seed >> 33) % below
+        };
         for _ in 0..50 {
             let mut ranges = RemovedRanges::default();
             let mut set = BTreeSet::new();
-            for _ in 0..80 {
-                seed = seed
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
-                let seq = (seed >> 33) % 40;
-                assert_eq!(ranges.insert(&id(seq)), set.insert(seq));
-                (0..41).for_each(|s| assert_eq!(ranges.contains(&id(s)), set.contains(&s)));
+            for _ in 0..40 {
+                let first = draw(60);
+                let last = first + draw(4);
+                let is_new = (first..=last).any(|seq| !set.contains(&seq));
+                set.extend(first..=last);
+                assert_eq!(ranges.insert_range(&session(), first, last), is_new);
+                (0..66).for_each(|seq| {
+                    assert_eq!(ranges.contains(&session().id(seq)), set.contains(&seq));
+                });
+                let told = ranges.ranges_of(&session());
+                assert!(told.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
             }
         }
     }
@@ -90,18 +140,16 @@ mod tests {
     #[test]
     fn ranges_in_order_are_one_range() {
         let mut ranges = RemovedRanges::default();
-        (0..1000).for_each(|seq| assert!(ranges.insert(&id(seq))));
-        assert!(ranges.insert(&id(u64::MAX)));
-        assert!(ranges.contains(&id(u64::MAX)));
-        assert_eq!(
-            ranges.sessions.values().map(BTreeMap::len).sum::<usize>(),
-            2
-        );
+        (0..1000).for_each(|seq| assert!(ranges.insert_range(&session(), seq, seq)));
+        assert!(ranges.insert_range(&session(), u64::MAX, u64::MAX));
+        assert!(ranges.contains(&session().id(u64::MAX)));
+        assert_eq!(ranges.ranges_of(&session()).len(), 2);
+        assert!(!ranges.insert_range(&session(), 5, 4), "an empty range");
     }
 
     #[test]
     fn ranges_hold_roots_only() {
-        let put = id(1).put(0).expect("short");
-        assert!(!RemovedRanges::default().insert(&put));
+        let put = session().id(1).put(0).expect("short");
+        assert_eq!(WriterSession::of(&put), None);
     }
 }

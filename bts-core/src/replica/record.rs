@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ranges::WriterSession;
 use crate::consensus::certificate::{Certificate, Value};
 use crate::consensus::promise::SignedPromise;
 use crate::content::{DecidedTake, Decision, HeldContent, Outcome, Source, TakePayload};
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
-use crate::ids::{Ballot, EntryId, Epoch};
+use crate::ids::{Ballot, ClientRef, EntryId, Epoch, TakeNumber};
 use crate::misbehavior::Forgery;
 
 /// One step of a replica's durable state, as written. Append-only, like the messages.
@@ -30,6 +31,14 @@ pub enum Record {
     Decided(Decision),
     /// An epoch was released.
     Released(Certificate),
+    /// The decisions of these roots were forgotten: first and last counters.
+    ForgotRoots(WriterSession, Vec<(u64, u64)>),
+    /// The decision of a put was forgotten.
+    ForgotPut(EntryId),
+    /// An entry was dropped because `f + 1` peers had forgotten it.
+    Skipped(EntryId),
+    /// All Takes of the session below this number are settled.
+    Settled(ClientRef, TakeNumber),
 }
 
 /// One verified step.
@@ -49,6 +58,14 @@ pub(super) enum Change {
     Decided(Arc<DecidedTake>),
     /// An epoch was released.
     Released(ValidCertificate),
+    /// Decisions of roots were forgotten.
+    ForgotRoots(WriterSession, Vec<(u64, u64)>),
+    /// The decision of a put was forgotten.
+    ForgotPut(EntryId),
+    /// An entry was dropped because peers had forgotten it.
+    Skipped(EntryId),
+    /// Takes of a session are settled.
+    Settled(ClientRef, TakeNumber),
 }
 
 impl Change {
@@ -75,6 +92,10 @@ impl Change {
                     Value::Take(_) | Value::Expire => return Err(Forgery::WrongInstance),
                 }
             }
+            Record::ForgotRoots(session, ranges) => Self::ForgotRoots(session, ranges),
+            Record::ForgotPut(id) => Self::ForgotPut(id),
+            Record::Skipped(id) => Self::Skipped(id),
+            Record::Settled(client, number) => Self::Settled(client, number),
         })
     }
 
@@ -98,6 +119,12 @@ impl Change {
             }
             Self::Decided(decided) => Record::Decided(decided.to_wire()),
             Self::Released(certificate) => Record::Released(certificate.certificate().clone()),
+            Self::ForgotRoots(session, ranges) => {
+                Record::ForgotRoots(session.clone(), ranges.clone())
+            }
+            Self::ForgotPut(id) => Record::ForgotPut(id.clone()),
+            Self::Skipped(id) => Record::Skipped(id.clone()),
+            Self::Settled(client, number) => Record::Settled(*client, *number),
         }
     }
 }

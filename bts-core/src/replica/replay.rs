@@ -6,6 +6,7 @@
 use thiserror::Error;
 
 use super::record::{Change, Record};
+use super::store::Admitted;
 use super::{Options, Outputs, Replica};
 use crate::crypto::verified::Verifier;
 use crate::ids::{Ballot, EntryId, Lsn};
@@ -54,7 +55,11 @@ impl Replica {
                 .replay(&own, lsn, record)
                 .map_err(|why| Unreplayable { lsn, why })?;
         }
+        replica.store.drop_leftovers();
+        replica.store.unsettle_idle();
         replica.reopen_all(out);
+        replica.look_at_all_kept();
+        out.obsolete.append(&mut replica.store.take_obsolete());
         Ok(replica)
     }
 
@@ -67,13 +72,19 @@ impl Replica {
             return Ok(());
         }
         let change = Change::from_record(own, record)?;
-        self.store.admits(&change).map_err(BadRecord::Contradicts)?;
+        match self.store.admits(&change).map_err(BadRecord::Contradicts)? {
+            Admitted::Fits => {}
+            Admitted::Leftover => {
+                self.store.discard(vec![lsn]);
+                return Ok(());
+            }
+        }
         let Change::Decided(decided) = &change else {
-            self.store.apply(&change);
+            self.store.apply(lsn, &change);
             return Ok(());
         };
         let held = self.contents_of(decided.id());
-        self.store.apply(&change);
+        self.store.apply(lsn, &change);
         self.applied(decided, held);
         Ok(())
     }
@@ -123,6 +134,12 @@ fn is_forgotten(record: &Record) -> bool {
         Record::Entered(..) => mutant!(PromiseForgotten),
         Record::Prepared(..) => mutant!(PrepareVoteForgotten),
         Record::Locked(..) => mutant!(LockForgotten),
-        Record::Entry(_) | Record::Decided(_) | Record::Released(_) => false,
+        Record::Entry(_)
+        | Record::Decided(_)
+        | Record::Released(_)
+        | Record::ForgotRoots(..)
+        | Record::ForgotPut(_)
+        | Record::Skipped(_)
+        | Record::Settled(..) => false,
     }
 }

@@ -1,13 +1,17 @@
 //! The durable state of a replica: present entries (the paper's `T_s`), removed ones (`R_s`), what
 //! it bound itself to in their instances, and decisions. [`Store::apply`] is its only writer, live
-//! and in replay.
+//! and in replay; it also knows which records it makes obsolete.
 
-use std::collections::BTreeMap;
+mod admits;
+mod forget;
+mod removed;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use super::index::{Indexed, Place, SpaceIndex};
-use super::ranges::RemovedRanges;
+use super::outputs::Obsolete;
 use super::record::Change;
 use crate::codec;
 use crate::consensus::instance::Instance;
@@ -15,9 +19,15 @@ use crate::consensus::promise::SignedPromise;
 use crate::content::{DecidedTake, HeldContent, Source, TakePayload};
 use crate::crypto::hash::{Digest, Domain, Hasher};
 use crate::crypto::verified::{ValidCertificate, Verified};
-use crate::ids::{Ballot, ContentHash, EntryId, Epoch, OpId, PublicKey, SpaceName};
+use crate::ids::{
+    Ballot, ClientRef, ContentHash, EntryId, Epoch, Lsn, OpId, PublicKey, SpaceName, TakeNumber,
+};
 use crate::limits::SCAN_MAX;
 use crate::template::Template;
+
+pub(super) use admits::Admitted;
+use removed::Removed;
+pub(super) use removed::{Kept, ReplicaSet};
 
 /// A present entry, or one of which only an instance is known.
 #[derive(Debug)]
@@ -28,6 +38,8 @@ pub(super) struct Slot {
     pub(super) contents: Vec<HeldContent>,
     /// What the replica bound itself to; `None` as long as that is nothing.
     pub(super) bound: Option<Box<BoundTo>>,
+    /// The records of the contents that were written; puts stand in that of their decision.
+    logged: Vec<Lsn>,
 }
 
 /// What a replica bound itself to in the current epoch of an entry.
@@ -45,6 +57,8 @@ pub(super) struct BoundTo {
     pub(super) locked: Option<Verified<TakePayload>>,
     /// The latest promise, repeated as it is, with the Takes it was sent with.
     pub(super) promise: Option<(SignedPromise, Vec<Verified<TakePayload>>)>,
+    /// The records of all this.
+    logged: Vec<Lsn>,
 }
 
 impl Slot {
@@ -73,31 +87,37 @@ impl Slot {
 pub(super) struct Store {
     slots: BTreeMap<EntryId, Slot>,
     spaces: BTreeMap<SpaceName, SpaceIndex>,
-    removed: RemovedRanges,
-    decisions: BTreeMap<EntryId, Arc<DecidedTake>>,
+    removed: Removed,
+    /// Present entries that are puts.
+    live_puts: BTreeSet<EntryId>,
+    /// Below which number the Takes of a session are settled, and the record that says so.
+    settled: BTreeMap<ClientRef, (TakeNumber, Lsn)>,
     /// Contents present per writer key, and undecided first votes per client key.
     written: BTreeMap<PublicKey, usize>,
     open_votes: BTreeMap<PublicKey, usize>,
     live: u64,
+    obsolete: Vec<Obsolete>,
 }
 
 impl Store {
-    /// Applies one step. The caller has checked that it is allowed; what is asserted here would
-    /// break agreement.
-    pub(super) fn apply(&mut self, change: &Change) {
+    /// Applies one step, which has this number in the log. The caller has checked that it is
+    /// allowed; what is asserted here would break agreement.
+    pub(super) fn apply(&mut self, lsn: Lsn, change: &Change) {
         match change {
-            Change::Entry(content) => self.insert(content.clone()),
-            Change::FirstVote(take) => self.first_vote(take),
+            Change::Entry(content) => self.insert(content.clone(), Some(lsn)),
+            Change::FirstVote(take) => self.first_vote(lsn, take),
             Change::Entered(promise, takes) => {
                 let payload = &promise.promise;
                 let bound = self.slot_mut(&payload.id).bound_mut();
                 assert_eq!(bound.epoch, payload.epoch, "a promise for another epoch");
+                bound.logged.push(lsn);
                 bound.instance.enter(payload.ballot);
                 bound.promise = Some((promise.clone(), takes.clone()));
             }
             Change::Prepared(id, epoch, ballot, value) => {
                 let bound = self.slot_mut(id).bound_mut();
                 assert_eq!(bound.epoch, *epoch, "a prepare vote for another epoch");
+                bound.logged.push(lsn);
                 bound.instance.prepare_vote(*ballot, *value);
             }
             Change::Locked(lock, take) => {
@@ -107,50 +127,22 @@ impl Store {
                     lock.statement().epoch,
                     "a lock of another epoch"
                 );
+                bound.logged.push(lsn);
                 bound.instance.lock(lock.clone());
                 bound.locked = Some(take.clone());
             }
-            Change::Decided(decided) => self.decide(decided),
-            Change::Released(certificate) => self.release(certificate),
+            Change::Decided(decided) => self.decide(lsn, decided),
+            Change::Released(certificate) => self.release(lsn, certificate),
+            Change::ForgotRoots(session, ranges) => self.forget_roots(lsn, session, ranges),
+            Change::ForgotPut(id) => self.forget_put(lsn, id),
+            Change::Skipped(id) => self.skip(id),
+            Change::Settled(client, number) => self.settle(lsn, client, *number),
         }
     }
 
-    /// Whether a change that a log claims fits what the log said before; for replay, where it is the
-    /// log and not this program that may be wrong.
-    pub(super) fn admits(&self, change: &Change) -> Result<(), &'static str> {
-        let (id, epoch) = match change {
-            Change::Entry(content) => (&content.id, None),
-            Change::FirstVote(take) => (&take.id, Some(take.epoch)),
-            Change::Entered(promise, _) => (&promise.promise.id, Some(promise.promise.epoch)),
-            Change::Prepared(id, epoch, _, _) => (id, Some(*epoch)),
-            Change::Locked(lock, _) => (&lock.statement().id, Some(lock.statement().epoch)),
-            Change::Decided(decided) => (decided.id(), None),
-            Change::Released(released) => (&released.statement().id, None),
-        };
-        if self.is_removed(id) {
-            return Err("its entry was removed before");
-        }
-        let current = self.epoch(id);
-        if epoch.is_some_and(|epoch| epoch != current) {
-            return Err("it is of another epoch");
-        }
-        let untouched = Instance::default();
-        let bound = self.bound(id);
-        let acceptor = bound.map_or(&untouched, |bound| &bound.instance);
-        let fits = match change {
-            Change::Entry(_) | Change::Decided(_) => true,
-            Change::FirstVote(take) => acceptor.may_first_vote(take.op()).is_ok(),
-            Change::Entered(promise, _) => promise.promise.ballot > acceptor.promised(),
-            Change::Prepared(_, _, ballot, value) => {
-                acceptor.promised() == *ballot && acceptor.may_prepare(*ballot, *value).is_ok()
-            }
-            Change::Locked(lock, _) => acceptor.promised() == lock.statement().ballot,
-            Change::Released(released) => released.statement().epoch >= current,
-        };
-        match fits {
-            true => Ok(()),
-            false => Err("the replica had bound itself otherwise"),
-        }
+    /// The records that became obsolete since this was asked last.
+    pub(super) fn take_obsolete(&mut self) -> Vec<Obsolete> {
+        std::mem::take(&mut self.obsolete)
     }
 
     /// Entries in whose current epoch the replica bound itself to something.
@@ -185,18 +177,14 @@ impl Store {
             .map_or(Ballot::ZERO, |bound| bound.instance.promised())
     }
 
-    /// How an entry was removed.
+    /// How an entry was removed, as long as that is kept.
     pub(super) fn decision(&self, id: &EntryId) -> Option<&Arc<DecidedTake>> {
-        self.decisions.get(id)
+        self.removed.kept(id).map(|kept| &kept.decided)
     }
 
-    /// True if the entry was present, or would have been, and is gone for good. Nothing is
-    /// forgotten in this version, so a removed put always has its decision.
+    /// True if the entry was present, or would have been, and is gone for good.
     pub(super) fn is_removed(&self, id: &EntryId) -> bool {
-        debug_assert!(
-            !id.is_root() || self.removed.contains(id) == self.decisions.contains_key(id)
-        );
-        self.removed.contains(id) || self.decisions.contains_key(id)
+        self.removed.contains(id, &self.live_puts)
     }
 
     /// Visits contents that match, along the ring from `start`, until the visitor has enough or a
@@ -275,7 +263,7 @@ impl Store {
     }
 
     pub(super) fn removed(&self) -> u64 {
-        self.decisions.len() as u64
+        self.removed.kept_len() as u64
     }
 
     pub(super) fn space_sizes(&self) -> impl Iterator<Item = (&SpaceName, usize)> {
@@ -290,18 +278,24 @@ impl Store {
             ring: ring_of(id),
             contents: Vec::new(),
             bound: None,
+            logged: Vec::new(),
         };
         self.slots.entry(id.clone()).or_insert_with(new)
     }
 
-    fn insert(&mut self, content: HeldContent) {
+    /// Makes a content present. A put comes without a record of its own, in the step that removes
+    /// its origin: it cannot have been there before.
+    fn insert(&mut self, content: HeldContent, logged: Option<Lsn>) {
         assert!(
-            !self.is_removed(&content.id)
+            logged.is_none()
+                || !self.is_removed(&content.id)
                 || mutant!(RemovedNotKept)
-                || mutant!(DescentIgnored)
                 || mutant!(PutAlone),
             "a removed entry is never inserted: {content:?}"
         );
+        if !content.id.is_root() {
+            self.live_puts.insert(content.id.clone());
+        }
         let owner = owner_of(&content);
         let place = self.place(&content.id, content.hash);
         let indexed = Indexed {
@@ -313,6 +307,7 @@ impl Store {
             return;
         }
         let is_new = slot.contents.is_empty();
+        slot.logged.extend(logged);
         let space = content.id.space().clone();
         slot.contents.push(content);
         self.live += u64::from(is_new);
@@ -320,39 +315,39 @@ impl Store {
         *self.written.entry(owner).or_default() += 1;
     }
 
-    fn first_vote(&mut self, take: &Verified<TakePayload>) {
+    fn first_vote(&mut self, lsn: Lsn, take: &Verified<TakePayload>) {
         let bound = self.slot_mut(&take.id).bound_mut();
         assert_eq!(bound.epoch, take.epoch, "a first vote in another epoch");
+        bound.logged.push(lsn);
         bound.instance.first_vote(take.op());
         bound.first = Some(take.clone());
         *self.open_votes.entry(take.client).or_default() += 1;
     }
 
-    fn decide(&mut self, decided: &Arc<DecidedTake>) {
+    fn decide(&mut self, lsn: Lsn, decided: &Arc<DecidedTake>) {
         let id = decided.id();
-        assert!(!self.is_removed(id), "an entry is decided once: {id}");
+        assert!(
+            self.removed.kept(id).is_none(),
+            "an entry is decided once: {id}"
+        );
         if mutant!(OneContentRemoved) || mutant!(RemovalDropped) {
-            return self.decide_but_keep(decided);
+            return self.decide_but_keep(lsn, decided);
         }
-        if let Some(slot) = self.slots.remove(id) {
-            self.close_vote(slot.bound.as_deref());
-            self.live -= u64::from(!slot.contents.is_empty());
-            for content in &slot.contents {
-                let index = self.spaces.get_mut(id.space());
-                index
-                    .expect("a content is indexed")
-                    .remove((slot.ring, content.hash));
-                lower(&mut self.written, &owner_of(content));
-            }
-        }
-        self.removed.insert(id);
-        self.decisions.insert(id.clone(), Arc::clone(decided));
-        decided.puts().into_iter().for_each(|put| self.insert(put));
+        let contents = self.remove_slot(id);
+        let puts = decided.puts();
+        // Who asks for what it removed is told of the decision, until it is stable: after a restart
+        // too (A1). A Take without puts is stable from the start.
+        let needed = match puts.is_empty() {
+            true => self.discard(contents),
+            false => contents,
+        };
+        self.removed.keep(decided, lsn, needed);
+        puts.into_iter().for_each(|put| self.insert(put, None));
     }
 
     /// Decides and leaves something of the entry: its other contents, or all of them if others
     /// come in its place.
-    fn decide_but_keep(&mut self, decided: &Arc<DecidedTake>) {
+    fn decide_but_keep(&mut self, lsn: Lsn, decided: &Arc<DecidedTake>) {
         let (id, taken) = (decided.id(), decided.take().content);
         let all = mutant!(RemovalDropped) && !decided.take().puts.is_empty();
         if let Some(slot) = self.slots.get_mut(id) {
@@ -369,12 +364,12 @@ impl Store {
                 .for_each(|content| index.remove((place, content.hash)));
             self.close_vote(bound.as_deref());
         }
-        self.removed.insert(id);
-        self.decisions.insert(id.clone(), Arc::clone(decided));
-        decided.puts().into_iter().for_each(|put| self.insert(put));
+        self.removed.keep(decided, lsn, Vec::new());
+        let puts = decided.puts();
+        puts.into_iter().for_each(|put| self.insert(put, None));
     }
 
-    fn release(&mut self, certificate: &ValidCertificate) {
+    fn release(&mut self, lsn: Lsn, certificate: &ValidCertificate) {
         let statement = certificate.statement();
         let slot = self.slot_mut(&statement.id);
         assert!(statement.epoch >= slot.epoch(), "an epoch is released once");
@@ -382,9 +377,37 @@ impl Store {
         slot.bound = Some(Box::new(BoundTo {
             epoch: Epoch(statement.epoch.0 + 1),
             released: Some(certificate.clone()),
+            logged: vec![lsn],
             ..BoundTo::default()
         }));
         self.close_vote(before.as_deref());
+        self.discard(before.map_or_else(Vec::new, |bound| bound.logged));
+    }
+
+    /// These records are not needed any more.
+    pub(super) fn discard(&mut self, records: Vec<Lsn>) -> Vec<Lsn> {
+        let obsolete = records.into_iter().map(Obsolete::now);
+        self.obsolete.extend(obsolete);
+        Vec::new()
+    }
+
+    /// Removes what is present of an entry, and what the replica bound itself to; the records of its
+    /// contents.
+    fn remove_slot(&mut self, id: &EntryId) -> Vec<Lsn> {
+        self.live_puts.remove(id);
+        let Some(slot) = self.slots.remove(id) else {
+            return Vec::new();
+        };
+        self.close_vote(slot.bound.as_deref());
+        self.live -= u64::from(!slot.contents.is_empty());
+        for content in &slot.contents {
+            let index = self.spaces.get_mut(id.space());
+            let index = index.expect("a content is indexed");
+            index.remove((slot.ring, content.hash));
+            lower(&mut self.written, &owner_of(content));
+        }
+        self.discard(slot.bound.map_or_else(Vec::new, |bound| bound.logged));
+        slot.logged
     }
 
     fn close_vote(&mut self, bound: Option<&BoundTo>) {

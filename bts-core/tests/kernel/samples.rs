@@ -441,8 +441,8 @@ impl Samples {
             released: None,
         };
         let applied = PeerMessage::Applied {
-            from: 70_000,
-            items: vec![(id(), self.take.op())],
+            after: 70_000,
+            items: vec![(70_003, id(), self.take.op())],
         };
         let [content, take_key, _, _] = self.fetch_keys();
         let given = Given::Release(id(), Epoch(0), self.released());

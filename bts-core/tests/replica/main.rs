@@ -3,6 +3,7 @@
 
 mod cast;
 mod compare;
+mod forget;
 mod frozen;
 mod gate;
 mod limits;

@@ -255,7 +255,7 @@ fn peers_g5_dropped_makes_a_replica_ask() {
 fn peers_g5_gap_in_a_stream_is_asked_for() {
     let mut world = World::with_real(&[0]);
     let message = PeerMessage::Applied {
-        from: 5,
+        after: 5,
         items: Vec::new(),
     };
     world.peer(1, 0, message);
@@ -273,20 +273,21 @@ fn peers_g5_false_news_leave_room_for_true_ones() {
     let client = world.client(1);
     let target = world.out(&client, 1, task(1), &[0, 1, 2]);
     let op = world.op(&client.take(&target, 0, 1));
-    let invented = |seq: u64| (world.target(client.entry(100 + seq, task(0))).id, op);
-    let items: Vec<_> = (0..FETCHES_PER_SENDER_MAX as u64 + 100)
+    let invented = |seq: u64| (seq, world.target(client.entry(100 + seq, task(0))).id, op);
+    let items: Vec<_> = (1..=FETCHES_PER_SENDER_MAX as u64 + 100)
         .map(invented)
         .collect();
     for (index, part) in (0..).zip(items.chunks(512)) {
         let message = PeerMessage::Applied {
-            from: index * 512,
+            after: index * 512,
             items: part.to_vec(),
         };
         world.peer(3, 2, message);
     }
     let heard = world.replica(2).stream_next(bts_core::ids::ReplicaId(3));
     assert_eq!(
-        heard, FETCHES_PER_SENDER_MAX as u64,
+        heard,
+        FETCHES_PER_SENDER_MAX as u64 + 1,
         "no further than there is room"
     );
     let decision = world.decision(&client.take(&target, 0, 1));
@@ -329,7 +330,7 @@ fn peers_g5_long_absence_is_made_good() {
     world.pass(Span::from_millis(20_000));
     assert!(world.is_removed(&client, 2, &last.expect("some")));
     let heard = world.replica(2).stream_next(bts_core::ids::ReplicaId(0));
-    assert_eq!(heard, count);
+    assert!(heard > count, "all of them: {heard}");
 }
 
 /// Repetitions of one promise that waits for a content must not push out what else that peer sent.
@@ -379,19 +380,37 @@ fn peers_content_that_was_not_asked_for_is_ignored() {
     assert!(candidates.is_empty());
 }
 
-/// C1: "removed" without the decision is not acted upon, however many say so.
+/// C1: "removed" without the decision is not acted upon, however many say so, and "forgotten" only if
+/// a correct one is among them.
 #[test]
 fn peers_c1_removed_without_decision_removes_nothing() {
     let mut world = World::with_real(&[0]);
     let client = world.client(1);
     let target = world.out(&client, 1, task(1), &[0]);
+    let mut say = |peer, removal| {
+        let id = target.id.clone();
+        world.peer(peer, 0, PeerMessage::Removed { id, removal });
+        world.status(&client, 0, &target).is_some()
+    };
     for peer in [1, 2, 3] {
-        for removal in [Removal::Forgotten, Removal::Unknown] {
-            let id = target.id.clone();
-            world.peer(peer, 0, PeerMessage::Removed { id, removal });
-        }
+        assert!(say(peer, Removal::Unknown));
     }
-    assert!(world.status(&client, 0, &target).is_some());
+    assert!(say(3, Removal::Forgotten));
+    assert!(say(3, Removal::Forgotten), "it says nothing new");
+    assert!(!say(1, Removal::Forgotten), "f + 1 have forgotten it");
+    let answer = world.ask(
+        &client,
+        0,
+        ClientBody::Fetch(FetchKey::Decision(target.id.clone())),
+    );
+    let Some(ReplyBody::Removed { removal, .. }) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(
+        removal,
+        Removal::Unknown,
+        "it never had the decision itself"
+    );
 }
 
 /// R-4.2b, G8: what a replica stored by a write-back it sends on to all.

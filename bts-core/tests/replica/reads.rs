@@ -233,9 +233,9 @@ fn reads_c4_stable_means_q_replicas() {
         let (_, _, moved) = found(world, &client, 0, read(any("task"), ReadMode::Rdp));
         moved.len()
     };
-    let tell = |world: &mut World, peer: u16, from: u64, op: OpId| {
-        let items = vec![(target.id.clone(), op)];
-        world.peer(peer, 0, PeerMessage::Applied { from, items });
+    let tell = |world: &mut World, peer: u16, after: u64, op: OpId| {
+        let items = vec![(after + 1, target.id.clone(), op)];
+        world.peer(peer, 0, PeerMessage::Applied { after, items });
     };
     tell(&mut world, 1, 0, op);
     tell(&mut world, 1, 1, op);

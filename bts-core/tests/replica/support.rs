@@ -1,7 +1,7 @@
 //! Replicas driven by hand: real ones beside faulty ones whose keys the tests hold, a synchronous
 //! message pump, and a clock that moves from deadline to deadline.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bts_core::codec;
@@ -16,7 +16,9 @@ use bts_core::ids::{
     RequestId, Session, TakeNumber,
 };
 use bts_core::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, ReplyBody, Status};
-use bts_core::replica::{Event, Input, Limits, Options, Outgoing, Outputs, Record, Replica};
+use bts_core::replica::{
+    Event, Input, Limits, Obsolete, Options, Outgoing, Outputs, Record, Replica,
+};
 use bts_core::time::{Span, Time};
 use bts_core::tuple::Tuple;
 
@@ -51,6 +53,10 @@ pub(crate) struct World {
     replicas: Vec<Option<Replica>>,
     queue: VecDeque<(u16, u16, PeerMessage)>,
     next_request: u64,
+    /// What a client says of its Takes with every request.
+    pub(crate) settled: BTreeMap<ClientRef, u64>,
+    /// Records that are obsolete, by replica.
+    obsolete: Vec<Vec<Obsolete>>,
 }
 
 /// What a world is made of.
@@ -132,6 +138,8 @@ impl World {
             cut: BTreeSet::new(),
             queue: VecDeque::new(),
             next_request: 0,
+            settled: BTreeMap::new(),
+            obsolete: vec![Vec::new(); usize::from(plan.n)],
         };
         for (one, other) in (0..plan.n).flat_map(|i| (0..plan.n).map(move |j| (i, j))) {
             if one != other && world.replicas[usize::from(one)].is_some() {
@@ -185,6 +193,38 @@ impl World {
         self.sync(i);
     }
 
+    /// The whole log of a replica.
+    pub(crate) fn log_of(&self, i: u16) -> &[(Lsn, Record)] {
+        &self.disks[usize::from(i)].0
+    }
+
+    /// What of it is obsolete, in the order in which that was said.
+    pub(crate) fn obsolete_of(&self, i: u16) -> &[Obsolete] {
+        &self.obsolete[usize::from(i)]
+    }
+
+    /// Deletes records from the log of a replica: those obsolete that `chosen` picks, unless they must
+    /// stay for another.
+    pub(crate) fn prune(&mut self, i: u16, mut chosen: impl FnMut() -> bool) {
+        let (records, _) = &self.disks[usize::from(i)];
+        let mut there: BTreeSet<_> = records.iter().map(|(lsn, _)| *lsn).collect();
+        let last = self.logged[usize::from(i)];
+        // In the second round go those that had to stay for others in the first.
+        for _ in 0..2 {
+            for obsolete in &self.obsolete[usize::from(i)] {
+                let is_last = obsolete.lsn == Lsn(last);
+                let is_held = obsolete.after.is_some_and(|after| there.contains(&after));
+                if !is_last && !is_held && chosen() {
+                    there.remove(&obsolete.lsn);
+                }
+            }
+        }
+        let (records, synced) = &mut self.disks[usize::from(i)];
+        assert_eq!(records.len(), *synced, "all is durable");
+        records.retain(|(lsn, _)| there.contains(lsn));
+        *synced = records.len();
+    }
+
     /// Makes durable what a replica logged.
     pub(crate) fn sync(&mut self, i: u16) {
         let (now, lsn) = (self.now, Lsn(self.logged[usize::from(i)]));
@@ -199,8 +239,11 @@ impl World {
     }
 
     fn gather(&mut self, i: u16, out: Outputs) {
-        self.logged[usize::from(i)] += out.records.len() as u64;
+        if let Some((last, _)) = out.records.last() {
+            self.logged[usize::from(i)] = last.0;
+        }
         self.disks[usize::from(i)].0.extend(out.records);
+        self.obsolete[usize::from(i)].extend(out.obsolete);
         self.events.extend(out.events.into_iter().map(|e| (i, e)));
         for outgoing in out.send {
             match outgoing {
@@ -303,7 +346,7 @@ impl World {
     ) {
         let message = ClientRequest {
             request,
-            settled_below: TakeNumber(0),
+            settled_below: TakeNumber(self.settled.get(&client.at).copied().unwrap_or(0)),
             body,
         };
         self.step(to, Input::Client(client.at, message));

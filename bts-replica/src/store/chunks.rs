@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use bts_core::ids::Lsn;
+use bts_core::replica::Obsolete;
 
 /// How many bytes of records one chunk is to have. One longer record has a chunk of its own.
 pub(super) const CHUNK_BYTES: usize = 56 << 10;
@@ -25,6 +26,8 @@ pub(super) struct Chunks {
     all: BTreeMap<u64, Chunk>,
     /// Chunks in which nothing lives.
     dead: Vec<u64>,
+    /// Records that must stay until others, which are dead, are gone: by those others.
+    waiting: BTreeMap<u64, Vec<u64>>,
     /// Where the next sweep goes on.
     cursor: u64,
     records: u64,
@@ -40,6 +43,8 @@ struct Chunk {
     bytes: u32,
     /// Living records, as distances from the first, rising.
     living: Vec<u32>,
+    /// Records that are there, but dead.
+    dead: Vec<u32>,
 }
 
 /// What to do in one commit besides adding to the log.
@@ -83,6 +88,7 @@ impl Chunks {
             records: u32::try_from(lsns.len()).expect("chunks are small"),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             living: lsns.iter().map(distance).collect(),
+            dead: Vec::new(),
         };
         self.records += lsns.len() as u64;
         self.living += lsns.len() as u64;
@@ -90,8 +96,30 @@ impl Chunks {
         self.all.insert(first, chunk);
     }
 
+    /// A record is needed no more, or not when another one is gone.
+    pub(super) fn retire(&mut self, obsolete: &Obsolete) {
+        match obsolete.after {
+            Some(after) if self.is_there(after) => {
+                self.waiting
+                    .entry(after.0)
+                    .or_default()
+                    .push(obsolete.lsn.0);
+            }
+            Some(_) | None => self.kill(obsolete.lsn),
+        }
+    }
+
+    fn is_there(&self, lsn: Lsn) -> bool {
+        let chunk = self.all.range(..=lsn.0).next_back();
+        chunk.is_some_and(|(first, chunk)| {
+            let distance = u32::try_from(lsn.0 - first);
+            let is_in = |list: &[u32]| distance.is_ok_and(|at| list.binary_search(&at).is_ok());
+            is_in(&chunk.living) || is_in(&chunk.dead)
+        })
+    }
+
     /// A record is needed no more. What is not known is not there.
-    pub(super) fn kill(&mut self, lsn: Lsn) {
+    fn kill(&mut self, lsn: Lsn) {
         let Some((first, chunk)) = self.all.range_mut(..=lsn.0).next_back() else {
             return;
         };
@@ -100,6 +128,8 @@ impl Chunks {
         };
         if let Ok(place) = chunk.living.binary_search(&distance) {
             chunk.living.remove(place);
+            let place = chunk.dead.partition_point(|dead| *dead < distance);
+            chunk.dead.insert(place, distance);
             self.living -= 1;
             if chunk.living.is_empty() {
                 chunk.living.shrink_to_fit();
@@ -121,6 +151,13 @@ impl Chunks {
         self.records -= u64::from(chunk.records);
         self.living -= chunk.living.len() as u64;
         self.bytes -= u64::from(chunk.bytes);
+        for distance in chunk.dead {
+            let freed = self.waiting.remove(&(first + u64::from(distance)));
+            freed
+                .into_iter()
+                .flatten()
+                .for_each(|lsn| self.kill(Lsn(lsn)));
+        }
         Some(chunk.seal)
     }
 
@@ -231,6 +268,11 @@ impl Run {
 mod tests {
     use super::*;
 
+    fn now(lsn: u64) -> Obsolete {
+        let lsn = Lsn(lsn);
+        Obsolete { lsn, after: None }
+    }
+
     fn chunk(chunks: &mut Chunks, first: u64, records: u64, bytes: usize) {
         let lsns: Vec<_> = (first..first + records).collect();
         chunks.add(&lsns, u128::from(first), bytes);
@@ -242,11 +284,34 @@ mod tests {
         chunk(&mut chunks, 1, 2, 100);
         chunk(&mut chunks, 3, 1, 100);
         for lsn in [1, 2, 2, 3, 9] {
-            chunks.kill(Lsn(lsn));
+            chunks.retire(&now(lsn));
         }
         assert_eq!(chunks.plan(1, 0).remove, [1]);
         chunk(&mut chunks, 4, 1, 100);
         assert_eq!(chunks.plan(1, 0).remove, [3]);
+    }
+
+    #[test]
+    fn chunks_record_waits_until_another_is_gone() {
+        let mut chunks = Chunks::default();
+        chunk(&mut chunks, 1, 2, 100);
+        chunk(&mut chunks, 3, 1, 100);
+        chunk(&mut chunks, 4, 1, 100);
+        let after = |lsn, after| Obsolete {
+            lsn: Lsn(lsn),
+            after: Some(Lsn(after)),
+        };
+        chunks.retire(&after(3, 1));
+        chunks.retire(&now(1));
+        assert!(chunks.lives(3, 3), "1 is dead, but there");
+        assert!(chunks.plan(1, 0).remove.is_empty());
+        chunks.retire(&now(2));
+        assert_eq!(chunks.plan(1, 0).remove, [1]);
+        chunks.remove(1);
+        assert_eq!(chunks.plan(1, 0).remove, [3], "nothing stands in its way");
+        chunk(&mut chunks, 5, 1, 100);
+        chunks.retire(&after(4, 1));
+        assert_eq!(chunks.plan(1, 0).remove, [4], "1 is gone long since");
     }
 
     #[test]
@@ -256,7 +321,7 @@ mod tests {
             chunk(&mut chunks, first, 10, CHUNK_BYTES);
         }
         for lsn in (2..=10).chain(12..=20).chain(32..=40) {
-            chunks.kill(Lsn(lsn));
+            chunks.retire(&now(lsn));
         }
         assert!(chunks.plan(0, 0).merge.is_empty(), "they are young");
         chunk(&mut chunks, 41 + YOUNG_RECORDS, 1, 100);
@@ -274,7 +339,7 @@ mod tests {
             // One of forty lives for ever, the others die ten records later.
             for lsn in (next..next + 4).filter_map(|lsn| lsn.checked_sub(10)) {
                 if lsn % 40 != 0 {
-                    chunks.kill(Lsn(lsn));
+                    chunks.retire(&now(lsn));
                 }
             }
             next += 4;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bts_core::codec;
 use bts_core::ids::{Incarnation, Lsn};
-use bts_core::replica::{Record, Unreplayable};
+use bts_core::replica::{Obsolete, Record, Unreplayable};
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::backend::Failure;
@@ -134,8 +134,10 @@ impl DiskStore {
     }
 
     /// Records no replay needs any more, as the machine says that was made from them.
-    pub(crate) fn note_obsolete(&mut self, obsolete: &[Lsn]) {
-        obsolete.iter().for_each(|lsn| self.chunks.kill(*lsn));
+    pub(crate) fn note_obsolete(&mut self, obsolete: &[Obsolete]) {
+        obsolete
+            .iter()
+            .for_each(|record| self.chunks.retire(record));
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -209,7 +211,7 @@ impl Change<'_> {
         &mut self,
         transaction: &WriteTransaction,
         records: &[(Lsn, Record)],
-        obsolete: &[Lsn],
+        obsolete: &[Obsolete],
     ) -> Result<(), Broken> {
         let mut table = transaction.open_table(CHUNKS)?;
         let mut draft = Draft::default();
@@ -225,7 +227,9 @@ impl Change<'_> {
         }
         (added, added_bytes) = (added + 1, added_bytes + draft.body.len());
         self.add(&mut table, draft)?;
-        obsolete.iter().for_each(|lsn| self.chunks.kill(*lsn));
+        obsolete
+            .iter()
+            .for_each(|record| self.chunks.retire(record));
         let plan = self.chunks.plan(added, added_bytes);
         for first in plan.remove {
             self.remove(&mut table, first)?;

@@ -20,7 +20,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bts_core::ids::{Incarnation, Lsn, ReplicaId};
-use bts_core::replica::{Record, Unreplayable};
+use bts_core::replica::{Obsolete, Record, Unreplayable};
 
 pub(crate) use chunks::Totals;
 pub(crate) use disk::{DiskStore, Found};
@@ -46,7 +46,7 @@ pub(crate) struct Batch {
     /// Records, whose numbers rise, also from batch to batch.
     pub(crate) records: Vec<(Lsn, Record)>,
     /// Records that no replay needs any more once this batch is durable.
-    pub(crate) obsolete: Vec<Lsn>,
+    pub(crate) obsolete: Vec<Obsolete>,
     /// The peers met so far, if that changed.
     pub(crate) peers: Option<Peers>,
     /// Enough peers remember this store: it may be used.

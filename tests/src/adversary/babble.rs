@@ -36,8 +36,12 @@ impl Babbler<'_> {
             6 => PeerMessage::CommitVote(self.vote(VoteKind::Commit, &id)?),
             7 => PeerMessage::Decide(self.decision(&id)?),
             8 => PeerMessage::Applied {
-                from: self.rng.below(50),
-                items: self.take(&id).map(|(op, _)| (id, op)).into_iter().collect(),
+                after: self.rng.below(50),
+                items: {
+                    let number = self.rng.below(50);
+                    let take = self.take(&id).map(|(op, _)| (number, id, op));
+                    take.into_iter().collect()
+                },
             },
             9 => PeerMessage::Relay {
                 entry: self.entry()?,

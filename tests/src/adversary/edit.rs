@@ -119,7 +119,7 @@ fn garble_peer(hand: &mut Hand, mut message: PeerMessage) -> PeerMessage {
             }
         }
         PeerMessage::Applied { items, .. } => {
-            for (_, OpId(digest)) in items {
+            for (_, _, OpId(digest)) in items {
                 flip(hand, &mut digest.0);
             }
         }

@@ -108,15 +108,16 @@ fn boast_to_peer(hand: &mut Hand, to: ReplicaId) -> Vec<Outgoing> {
     if !hand.rng.chance(100) {
         return Vec::new();
     }
-    let from = hand.rng.below(20);
+    let after = hand.rng.below(20);
+    let number = after + 1 + hand.rng.below(2);
     let lore = hand.gang.lore();
     let items: Vec<_> = lore
         .takes
         .iter()
-        .map(|(op, (_, take))| (take.id.clone(), *op))
+        .map(|(op, (_, take))| (number, take.id.clone(), *op))
         .collect();
     let items = hand.rng.pick(&items).cloned().into_iter().collect();
-    vec![Outgoing::Peer(to, PeerMessage::Applied { from, items })]
+    vec![Outgoing::Peer(to, PeerMessage::Applied { after, items })]
 }
 
 fn still_empty(to: ClientRef, request: &ClientRequest, since: Since) -> Vec<Outgoing> {

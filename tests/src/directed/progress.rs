@@ -28,6 +28,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("d1_climbing_alone", d1_climbing_alone),
     Schedule::new("g3_joined_by_propose", g3_joined_by_propose),
     Schedule::new("g5_missed_decide", g5_missed_decide),
+    Schedule::new("a6_forgotten_by_one", a6_forgotten_by_one),
     Schedule::new("hole_nobody_tells_of", hole_nobody_tells_of),
     Schedule::new("removal_nobody_tells_of", removal_nobody_tells_of),
     Schedule::new("given_unverified", given_unverified),
@@ -202,6 +203,28 @@ fn g5_missed_decide() {
     c.world.crash_replica(bts_core::ids::ReplicaId(3));
     c.run_ms(100);
     deaf.store(false, Ordering::Relaxed);
+    assert_eq!(c.rdp(reader, template("prize *")), None);
+    c.judge();
+}
+
+/// One replica alone hears of a decision, and of its winner that it knows; the others voted, and too few
+/// of them are left to decide again (A6).
+fn a6_forgotten_by_one() {
+    let mut c = Cluster::new(4, 1, &[]);
+    let [writer, taker, reader] = [(); 3].map(|()| c.client());
+    c.out(writer, tuple("prize 1"));
+    let apart = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&apart);
+    c.world.lose(move |f| {
+        let told = f.from == replica(0) && matches!(f.to, Node::Replica(_));
+        let decided = f.is("decide") && f.to != replica(0);
+        switch.load(Ordering::Relaxed) && (told || decided)
+    });
+    assert!(c.inp(taker, template("prize *")).is_some());
+    c.world.crash_replica(bts_core::ids::ReplicaId(3));
+    c.run_ms(500);
+    c.crash_client(taker);
+    apart.store(false, Ordering::Relaxed);
     assert_eq!(c.rdp(reader, template("prize *")), None);
     c.judge();
 }

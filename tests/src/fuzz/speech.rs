@@ -219,9 +219,9 @@ impl Speaker<'_, '_> {
             4 => PeerMessage::CommitVote(self.vote()),
             5 => PeerMessage::Decide(self.decision()),
             6 => PeerMessage::Applied {
-                from: self.draw.below(4) as u64,
-                items: (0..self.draw.below(4))
-                    .map(|_| (self.id(), self.op()))
+                after: self.draw.below(4) as u64,
+                items: (1..=self.draw.below(4) as u64)
+                    .map(|number| (number, self.id(), self.op()))
                     .collect(),
             },
             7 => PeerMessage::Relay {

@@ -112,9 +112,10 @@ fn peer(message: &PeerMessage) -> String {
         PeerMessage::PrepareVote(of) | PeerMessage::CommitVote(of) => vote(of),
         PeerMessage::Lock(request) => format!("lock {}", lock(request)),
         PeerMessage::Decide(what) => format!("decide {}", decision(what)),
-        PeerMessage::Applied { from, items } => {
-            let items: Vec<_> = items.iter().map(|(id, op)| format!("{id} {op}")).collect();
-            format!("applied from {from}: {}", items.join(", "))
+        PeerMessage::Applied { after, items } => {
+            let items = items.iter().map(|(l, id, op)| format!("l{l} {id} {op}"));
+            let items: Vec<_> = items.collect();
+            format!("applied after l{after}: {}", items.join(", "))
         }
         PeerMessage::Relay { entry } => format!("relay {}", entry_of(entry)),
         PeerMessage::Fetch(key) => format!("fetch {key:?}"),

@@ -129,6 +129,7 @@ impl World {
         let unsynced = node.disk.unsynced() as u64;
         node.disk
             .lose_unsynced(self.rng.between(0, unsynced) as usize);
+        let deleted = node.disk.clean(&mut self.rng);
         let records = node.disk.durable().to_vec();
         let mut options = self.setup.replica_options(&self.configuration, id.0);
         options.run = run;
@@ -145,6 +146,9 @@ impl World {
             Err(why) => return self.violation(format!("{id} cannot restart: {why}")),
         }
         self.observer.coverage.mark("restart");
+        if deleted > 0 {
+            self.observer.coverage.mark("restart with a shortened log");
+        }
         if unsynced > 0 {
             self.observer
                 .coverage

@@ -163,6 +163,19 @@ impl Observer {
                 }
                 self.on_decision(Node::Replica(id), decision);
             }
+            match record {
+                Record::ForgotRoots(..) => self.coverage.mark("root forgotten"),
+                Record::ForgotPut(_) => self.coverage.mark("put forgotten"),
+                Record::Skipped(_) => self.coverage.mark("skipped"),
+                Record::Settled(..) => self.coverage.mark("settled, but kept"),
+                Record::Entry(_)
+                | Record::FirstVote(_)
+                | Record::Entered(..)
+                | Record::Prepared(..)
+                | Record::Locked(..)
+                | Record::Decided(_)
+                | Record::Released(_) => {}
+            }
         }
     }
 

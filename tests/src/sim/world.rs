@@ -297,7 +297,7 @@ impl World {
         }
         let writes = !out.records.is_empty();
         let doomed = node.doomed.take_if(|_| writes);
-        if node.disk.append(out.records) {
+        if node.disk.append(out.records, out.obsolete) {
             self.start_sync(id);
         }
         if let Some(away_us) = doomed {

@@ -125,12 +125,12 @@ fn store_keeps_what_lives_through_any_life() {
             let share = rng.random_range(0.0..1.0);
             let dead: Vec<u64> = living.range(..bound).copied().collect();
             let dead = dead.into_iter().filter(|_| rng.random_bool(share));
-            batch.obsolete = dead.map(Lsn).collect();
-            batch.obsolete.iter().for_each(|lsn| {
-                living.remove(&lsn.0);
+            batch.obsolete = dead.map(super::dead).collect();
+            batch.obsolete.iter().for_each(|record| {
+                living.remove(&record.lsn.0);
             });
-            batch.obsolete.push(Lsn(rng.random_range(0..next)));
-            living.remove(&batch.obsolete.last().expect("one").0);
+            batch.obsolete.push(super::dead(rng.random_range(0..next)));
+            living.remove(&batch.obsolete.last().expect("one").lsn.0);
             store.commit(batch).expect("room");
             if rng.random_bool(0.05) {
                 match rng.random_bool(0.5) {
@@ -168,7 +168,8 @@ fn store_of_a_steady_flow_does_not_grow() {
         let first = 1 + round * 16;
         let mut batch = batch(first..first + 16, 200);
         let before = first.saturating_sub(64)..first.saturating_sub(48);
-        batch.obsolete = before.filter(|number| number % 400 != 1).map(Lsn).collect();
+        let before = before.filter(|number| number % 400 != 1);
+        batch.obsolete = before.map(dead).collect();
         store.commit(batch).expect("room");
         if round == 1500 {
             length = fs::metadata(&file).expect("it is there").len();

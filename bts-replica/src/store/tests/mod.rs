@@ -8,7 +8,7 @@ use std::path::Path;
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::{Seal, SignedBytes};
 use bts_core::ids::{ClusterId, Lsn, PublicKey, ReplicaId};
-use bts_core::replica::Record;
+use bts_core::replica::{Obsolete, Record};
 
 use super::{Batch, DiskStore, Identity, Store, StoreError};
 
@@ -65,9 +65,14 @@ fn batch(numbers: impl IntoIterator<Item = u64>, length: usize) -> Batch {
     }
 }
 
+fn dead(number: u64) -> Obsolete {
+    let lsn = Lsn(number);
+    Obsolete { lsn, after: None }
+}
+
 fn obsolete(numbers: impl IntoIterator<Item = u64>) -> Batch {
     Batch {
-        obsolete: numbers.into_iter().map(Lsn).collect(),
+        obsolete: numbers.into_iter().map(dead).collect(),
         ..Batch::default()
     }
 }

@@ -186,8 +186,8 @@ impl Cast {
 
     /// What a replica is told by another that applied the decision.
     pub(super) fn applied(&self) -> PeerMessage {
-        let items = vec![(self.x.0.clone(), self.op)];
-        PeerMessage::Applied { from: 0, items }
+        let items = vec![(1, self.x.0.clone(), self.op)];
+        PeerMessage::Applied { after: 0, items }
     }
 
     /// What the faulty replica answers: that there is nothing, and ever was; or that all is there.

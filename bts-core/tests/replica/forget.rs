@@ -1,0 +1,476 @@
+//! Forgetting: what may be dropped, when, what is said of it afterwards, and that a
+//! shortened log leads to the same replica.
+
+use bts_core::content::{Content, Decision, put_hash};
+use bts_core::ids::{EntryId, Lsn};
+use bts_core::message::{ClientBody, FetchKey, PeerMessage, ReadMode, Removal, ReplyBody};
+use bts_core::replica::{Outputs, Record, Replica};
+use bts_core::time::Span;
+use bts_core::tuple::Tuple;
+
+use crate::cast::{Client, Target, any, bare, read, task};
+use crate::support::World;
+
+const A_WHILE: Span = Span::from_millis(1_000);
+
+/// What a replica says of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Present,
+    Decided,
+    Forgotten,
+    Unknown,
+    NotHeld,
+}
+
+fn said(world: &mut World, client: &Client, at: u16, target: &Target) -> Said {
+    let key = FetchKey::Content(target.id.clone(), target.hash);
+    match world.ask(client, at, ClientBody::Fetch(key)) {
+        Some(ReplyBody::Given(_)) => Said::Present,
+        Some(ReplyBody::Removed { removal, .. }) => match removal {
+            Removal::Decision(_) => Said::Decided,
+            Removal::Forgotten => Said::Forgotten,
+            Removal::Unknown => Said::Unknown,
+        },
+        Some(ReplyBody::NotHeld(_)) => Said::NotHeld,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn decide(world: &mut World, client: &Client, at: &[u16], decision: &Decision) {
+    for i in at {
+        let (decision, applied) = (decision.clone(), false);
+        world.ask(client, *i, ClientBody::Decide { decision, applied });
+    }
+}
+
+/// The put of a Take on this entry.
+fn put_of(world: &World, target: &Target, decision: &Decision, index: u16) -> Target {
+    let op = world.op(decision.take.as_ref().expect("a Take"));
+    Target {
+        id: target.id.put(index).expect("short"),
+        hash: put_hash(op, index),
+        content: Content::Put(Box::new(decision.clone())),
+    }
+}
+
+/// Takes an entry and puts so many in its place, at these replicas.
+fn swap(
+    world: &mut World,
+    client: &Client,
+    at: &[u16],
+    target: &Target,
+    number: u64,
+    puts: u16,
+) -> (Decision, Vec<Target>) {
+    let tuples: Vec<_> = (0..puts).map(|i| task(u64::from(i))).collect();
+    let take = client.take_and_put(target, 0, number, &tuples);
+    let decision = world.decision(&take);
+    decide(world, client, at, &decision);
+    let puts = (0..puts).map(|i| put_of(world, target, &decision, i));
+    let puts = puts.collect();
+    (decision, puts)
+}
+
+const ALL: [u16; 4] = [0, 1, 2, 3];
+
+/// A5: a decision is kept until its winner knows of it, and then not for long.
+#[test]
+fn forget_a5_not_before_the_winner_knows() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    let target = world.out(&client, 1, task(1), &ALL);
+    swap(&mut world, &client, &ALL, &target, 5, 0);
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    world.settled.insert(client.at, 5);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    world.settled.insert(client.at, 6);
+    for i in ALL {
+        assert_eq!(said(&mut world, &client, i, &target), Said::Decided);
+    }
+    world.pass(A_WHILE);
+    for i in ALL {
+        assert_eq!(said(&mut world, &client, i, &target), Said::Forgotten);
+    }
+    let again = ClientBody::Out {
+        entry: client.entry(1, task(1)),
+    };
+    assert_eq!(world.ask(&client, 0, again), Some(ReplyBody::Ack));
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Forgotten);
+}
+
+/// C3: settled is what a process says of its own Takes, not its key.
+#[test]
+fn forget_c3_another_session_settles_nothing() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    let mut other = world.client(1);
+    other.at.session = bts_core::ids::Session(77);
+    for i in ALL {
+        world.step(i, bts_core::replica::Input::ClientConnected(other.at));
+    }
+    let target = world.out(&client, 1, task(1), &ALL);
+    swap(&mut world, &client, &ALL, &target, 0, 0);
+    world.settled.insert(other.at, 100);
+    assert_eq!(said(&mut world, &other, 0, &target), Said::Decided);
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &other, 0, &target), Said::Decided);
+}
+
+/// A6: not before `n - f` replicas logged it from its certificate.
+#[test]
+fn forget_a6_not_before_others_logged_it() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    world.settled.insert(client.at, 100);
+    let target = world.out(&client, 1, task(1), &ALL);
+    for cut in [2, 3] {
+        world.isolate(cut);
+    }
+    swap(&mut world, &client, &[0, 1], &target, 0, 0);
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    world.heal();
+    world.pass(Span::from_millis(60_000));
+    for i in ALL {
+        assert_eq!(said(&mut world, &client, i, &target), Said::Forgotten);
+    }
+}
+
+/// A6: not while a put lives, whose proof it is.
+#[test]
+fn forget_a6_not_while_a_put_lives() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    world.settled.insert(client.at, 100);
+    let target = world.out(&client, 1, task(1), &ALL);
+    let (_, puts) = swap(&mut world, &client, &ALL, &target, 0, 2);
+    swap(&mut world, &client, &ALL, &puts[0], 1, 0);
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    assert_eq!(said(&mut world, &client, 0, &puts[0]), Said::Forgotten);
+    assert_eq!(said(&mut world, &client, 0, &puts[1]), Said::Present);
+    swap(&mut world, &client, &ALL, &puts[1], 2, 0);
+    world.pass(A_WHILE);
+    for target in [&target, &puts[0], &puts[1]] {
+        assert_eq!(said(&mut world, &client, 0, target), Said::Forgotten);
+    }
+}
+
+/// A1: what a decision removed is told with it until it is stable, after a restart too; so the proof of a
+/// put outlives the put for as long.
+#[test]
+fn forget_a1_not_while_the_end_of_a_put_is_unstable() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    world.settled.insert(client.at, 100);
+    let target = world.out(&client, 1, task(1), &ALL);
+    let (_, puts) = swap(&mut world, &client, &ALL, &target, 0, 1);
+    world.pass(A_WHILE);
+    world.isolate(0);
+    let done = Tuple(vec!["done".into(), 1_u64.into()]);
+    let take = client.take_and_put(&puts[0], 0, 1, &[done]);
+    let decision = world.decision(&take);
+    decide(&mut world, &client, &[0], &decision);
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    world.prune(0, || true);
+    world.restart(0);
+    world.step(0, bts_core::replica::Input::ClientConnected(client.at));
+    let body = read(any("task"), ReadMode::Rdp);
+    let answer = world.ask(&client, 0, body);
+    let Some(ReplyBody::Found { moved, .. }) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(moved, [decision]);
+    world.heal();
+    world.pass(Span::from_millis(60_000));
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Forgotten);
+}
+
+/// G2: of what is put below an entry that was skipped nothing is known, but it may come.
+#[test]
+fn forget_g2_below_what_was_skipped_puts_still_come() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    world.settled.insert(client.at, 100);
+    let target = world.out(&client, 1, task(1), &ALL);
+    world.isolate(2);
+    let here = [0, 1, 3];
+    let (_, puts) = swap(&mut world, &client, &here, &target, 0, 1);
+    let (_, heads) = swap(&mut world, &client, &here, &puts[0], 1, 1);
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Forgotten);
+    assert_eq!(said(&mut world, &client, 0, &puts[0]), Said::Decided);
+    assert_eq!(said(&mut world, &client, 2, &target), Said::Present);
+    world.heal();
+    world.pass(Span::from_millis(60_000));
+    assert_eq!(
+        said(&mut world, &client, 2, &target),
+        Said::Unknown,
+        "skipped"
+    );
+    assert_eq!(said(&mut world, &client, 2, &heads[0]), Said::Present);
+    // And it is as good as any other from now on.
+    let (_, more) = swap(&mut world, &client, &ALL, &heads[0], 2, 2);
+    swap(&mut world, &client, &ALL, &more[0], 3, 0);
+    world.pass(A_WHILE);
+    for i in ALL {
+        assert_eq!(said(&mut world, &client, i, &more[0]), Said::Forgotten);
+        assert_eq!(said(&mut world, &client, i, &more[1]), Said::Present);
+        assert_eq!(said(&mut world, &client, i, &heads[0]), Said::Decided);
+    }
+}
+
+/// A restart forgets who logged what, while the others may have forgotten the decision meanwhile.
+#[test]
+fn forget_after_a_restart_peers_are_asked() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    let target = world.out(&client, 1, task(1), &ALL);
+    swap(&mut world, &client, &ALL, &target, 0, 0);
+    world.isolate(2);
+    world.settled.insert(client.at, 1);
+    for i in [0, 1, 3] {
+        said(&mut world, &client, i, &target);
+    }
+    world.pass(A_WHILE);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Forgotten);
+    world.restart(2);
+    world.settled.clear();
+    world.step(2, bts_core::replica::Input::ClientConnected(client.at));
+    assert_eq!(said(&mut world, &client, 2, &target), Said::Decided);
+    world.heal();
+    world.pass(Span::from_millis(20_000));
+    assert_eq!(said(&mut world, &client, 2, &target), Said::Forgotten);
+}
+
+/// What was forgotten stays removed after a restart, whatever comes again.
+#[test]
+fn forget_survives_a_restart() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    world.settled.insert(client.at, 100);
+    let targets: Vec<_> = (0..20)
+        .map(|seq| world.out(&client, seq, task(seq), &ALL))
+        .collect();
+    let mut decisions = Vec::new();
+    for (number, target) in (0..).zip(&targets) {
+        decisions.push(swap(&mut world, &client, &ALL, target, number, 0).0);
+        world.pass(Span::from_millis(150));
+    }
+    world.pass(A_WHILE);
+    world.prune(0, || true);
+    let left = world.log_of(0).len();
+    assert!(
+        left <= 20,
+        "{left} records are left of {} entries",
+        targets.len()
+    );
+    world.restart(0);
+    world.step(0, bts_core::replica::Input::ClientConnected(client.at));
+    for (target, decision) in targets.iter().zip(&decisions) {
+        let Content::Signed(entry) = target.content.clone() else {
+            panic!("a written entry")
+        };
+        world.ask(&client, 0, ClientBody::WriteBack { entry });
+        decide(&mut world, &client, &[0], decision);
+        assert_eq!(said(&mut world, &client, 0, target), Said::Forgotten);
+    }
+}
+
+/// All that a replica says of these entries.
+fn picture(world: &mut World, client: &Client, at: u16, targets: &[Target]) -> Vec<Said> {
+    targets
+        .iter()
+        .map(|target| said(world, client, at, target))
+        .collect()
+}
+
+/// A small generator, so that a failing case is a number.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+/// One life of four replicas: entries, swaps and takes, some by a client that never settles, and one
+/// replica away for a part of it.
+fn live(seed: u64) -> (World, Client, Vec<Target>) {
+    let mut draw = Draw(seed);
+    let mut world = World::of_four();
+    let (client, crashed) = (world.client(1), world.client(2));
+    let mut all = Vec::new();
+    let mut present: Vec<Target> = Vec::new();
+    let (mut number, mut at) = (0, ALL.to_vec());
+    for seq in 0..30 {
+        match draw.below(10) {
+            0..3 => {
+                let target = world.out(&client, seq, task(seq), &at);
+                present.push(target.clone());
+                all.push(target);
+            }
+            3..8 if !present.is_empty() => {
+                let target = present.swap_remove(draw.below(present.len()));
+                let who = match draw.below(4) {
+                    0 => &crashed,
+                    _ => &client,
+                };
+                let puts = [0, 0, 1, 1, 2][draw.below(5)];
+                let mut epoch = 0;
+                while draw.below(2) == 0 && epoch < 3 {
+                    if draw.below(2) == 0 {
+                        let take = client.take(&target, epoch, 500);
+                        let vote = ClientBody::Take(bare(&take));
+                        world.send(&client, 0, vote);
+                    }
+                    let (id, certificate) = (target.id.clone(), world.release(&target.id, epoch));
+                    world.peer(1, 0, PeerMessage::Released { id, certificate });
+                    epoch += 1;
+                }
+                let (_, puts) = swap(&mut world, who, &at, &target, number, puts);
+                number += 1;
+                present.extend(puts.iter().cloned());
+                all.extend(puts);
+            }
+            8 => {
+                let away = 3;
+                match at.len() {
+                    4 => {
+                        world.isolate(away);
+                        at.pop();
+                    }
+                    _ => {
+                        world.heal();
+                        at.push(away);
+                    }
+                }
+            }
+            _ => {
+                world.settled.insert(client.at, number);
+                world.pass(Span::from_millis(200));
+            }
+        }
+    }
+    world.heal();
+    world.settled.insert(client.at, number);
+    if !all.is_empty() {
+        for i in ALL {
+            said(&mut world, &client, i, &all[0].clone());
+        }
+    }
+    world.pass(Span::from_millis(60_000));
+    (world, client, all)
+}
+
+/// A log from which any obsolete records were deleted, as far as they may be, leads to the replica that
+/// the whole log leads to, and that one is as it was before.
+#[test]
+fn forget_any_shortened_log_leads_to_the_same_replica() {
+    for seed in 0..100 {
+        let (mut world, client, all) = live(seed);
+        for at in [0, 3] {
+            let before = picture(&mut world, &client, at, &all);
+            let whole = world.log_of(at).to_vec();
+            let mut draw = Draw(seed);
+            for share in [0, 1, 2, 4] {
+                world.prune(at, || draw.below(4) < share);
+                world.isolate(at);
+                world.restart(at);
+                world.step(at, bts_core::replica::Input::ClientConnected(client.at));
+                let told = world.wire.len();
+                world.pass(Span::from_millis(3_000));
+                let is_promise = |(by, _, m): &(u16, u16, PeerMessage)| {
+                    *by == at && matches!(m, PeerMessage::Promise { .. })
+                };
+                let contests = world.wire[told..].iter().filter(|m| is_promise(m)).count();
+                assert_eq!(contests, 0, "seed {seed}: an instance of nothing");
+                let after = picture(&mut world, &client, at, &all);
+                assert_eq!(before, after, "seed {seed}, replica {at}, share {share}");
+            }
+            assert!(world.log_of(at).len() <= whole.len());
+            world.heal();
+        }
+    }
+}
+
+/// A lineage does not grow, neither in memory nor in the log, as long as its takers settle; nor does one
+/// crashed taker make it grow.
+#[test]
+fn forget_a_long_lineage_stays_small() {
+    let mut world = World::of_four();
+    let (client, crashed) = (world.client(1), world.client(2));
+    let mut head = world.out(&client, 1, task(1), &ALL);
+    let mut sizes = Vec::new();
+    for number in 0..60 {
+        let who = if number == 7 { &crashed } else { &client };
+        let (_, puts) = swap(&mut world, who, &ALL, &head, number, 2);
+        let side = puts[1].clone();
+        head = puts[0].clone();
+        world.settled.insert(client.at, 2 * number);
+        swap(&mut world, &client, &ALL, &side, 1_000 + number, 0);
+        world.settled.insert(client.at, 2_000);
+        world.pass(Span::from_millis(200));
+        world.prune(0, || true);
+        sizes.push(world.log_of(0).len());
+    }
+    let (early, late) = (sizes[20], sizes[59]);
+    assert!(late <= early + 2, "the log grows: {sizes:?}");
+}
+
+/// Numbers of records rise over restarts, also when the last ones are gone.
+#[test]
+fn forget_recovered_replica_names_what_is_obsolete_again() {
+    let (world, _, _) = live(3);
+    let mut out = Outputs::default();
+    let log: Vec<(Lsn, Record)> = world.log_of(0).to_vec();
+    let replica = Replica::recover(world.options_of(0), world.now, log, &mut out);
+    replica.expect("a log of our own");
+    let mut told: Vec<_> = world.obsolete_of(0).iter().map(|o| o.lsn).collect();
+    let mut again: Vec<_> = out.obsolete.iter().map(|o| o.lsn).collect();
+    told.sort_unstable();
+    again.sort_unstable();
+    // What a decision removed is needed again until peers say that it is stable.
+    let is_content = |lsn: &Lsn| {
+        let is_it = |(at, record): &&(Lsn, Record)| at == lsn && matches!(record, Record::Entry(_));
+        world.log_of(0).iter().find(is_it).is_some()
+    };
+    let unsaid = told.iter().filter(|lsn| !again.contains(lsn));
+    let unsaid: Vec<_> = unsaid.filter(|lsn| !is_content(lsn)).collect();
+    assert!(unsaid.is_empty(), "not named again: {unsaid:?}");
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "named twice");
+}
+
+/// A peer that says "forgotten" of everything costs nothing but room on its own account.
+#[test]
+fn forget_one_peer_alone_takes_nothing_away() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    let targets: Vec<_> = (0..10)
+        .map(|seq| world.out(&client, seq, task(seq), &ALL))
+        .collect();
+    for target in &targets {
+        let (id, removal) = (target.id.clone(), Removal::Forgotten);
+        for _ in 0..3 {
+            let (id, removal) = (id.clone(), removal.clone());
+            world.peer(3, 0, PeerMessage::Removed { id, removal });
+        }
+    }
+    world.pass(Span::from_millis(60_000));
+    for target in &targets {
+        assert_eq!(said(&mut world, &client, 0, target), Said::Present);
+    }
+    let unheard: EntryId = targets[0].id.put(3).expect("short");
+    let removal = Removal::Forgotten;
+    let id = unheard;
+    world.peer(3, 0, PeerMessage::Removed { id, removal });
+}
