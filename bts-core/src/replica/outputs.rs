@@ -25,7 +25,7 @@ pub struct Outputs {
     pub events: Vec<Event>,
 }
 
-/// A record that no replay needs any more.
+/// a record that no replay needs any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Obsolete {
     /// The record.

@@ -20,10 +20,8 @@ pub(crate) const RULES_WITHOUT_TEST: &[&str] = &["R-4.2f"];
 
 /// Attacks of docs/attacks.md that no test replays, and why.
 pub(crate) const ATTACKS_WITHOUT_TEST: &[(&str, &str)] = &[
-    ("A6", "nothing is forgotten in this version"),
     ("A13", "an expiry is refused in this version"),
     ("B9", "lineages are not in this version"),
     ("C5", "lineages are not in this version"),
-    ("G2", "nothing is forgotten in this version"),
     ("G7", "sessions are not ended in this version"),
 ];
