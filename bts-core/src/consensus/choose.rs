@@ -72,6 +72,34 @@ pub enum BadPromises {
     Mixed,
 }
 
+/// What one replica, which votes no more in lower ballots, tells of an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Ballot and value of the highest lock it accepted.
+    pub lock: Option<(Ballot, Value)>,
+    /// Its first vote.
+    pub first: Option<OpId>,
+}
+
+impl Told {
+    fn of(promise: &ValidPromise) -> Self {
+        let lock = promise.lock().map(|lock| lock.statement());
+        Self {
+            lock: lock.map(|lock| (lock.ballot, lock.value)),
+            first: promise.payload().first,
+        }
+    }
+}
+
+/// a and b: the value that may have been decided, told by exactly `P` replicas; `None` if
+/// nothing was or will be.
+pub fn forced(size: ClusterSize, told: &[Told]) -> Option<Value> {
+    match mutant!(VotesBeforeLocks) {
+        true => enough_first_votes(size, told).or_else(|| highest_lock(told)),
+        false => highest_lock(told).or_else(|| enough_first_votes(size, told)),
+    }
+}
+
 /// on promises for one `(id, e, b)`.
 pub fn choose(size: ClusterSize, promises: &[ValidPromise]) -> Result<Choice, BadPromises> {
     let first = promises
@@ -85,12 +113,9 @@ pub fn choose(size: ClusterSize, promises: &[ValidPromise]) -> Result<Choice, Ba
     if !are_alike(promises, instance) {
         return Err(BadPromises::Mixed);
     }
-    let forced = match mutant!(VotesBeforeLocks) {
-        true => enough_first_votes(size, promises).or_else(|| highest_lock(promises)),
-        false => highest_lock(promises).or_else(|| enough_first_votes(size, promises)),
-    };
-    Ok(match forced {
-        Some(Value::Take(_)) if mutant!(ReleaseThoughVotes) && highest_lock(promises).is_none() => {
+    let told: Vec<_> = promises.iter().map(Told::of).collect();
+    Ok(match forced(size, &told) {
+        Some(Value::Take(_)) if mutant!(ReleaseThoughVotes) && highest_lock(&told).is_none() => {
             free(&first.id, first.epoch, promises)
         }
         Some(value) => Choice::Forced(value),
@@ -131,23 +156,19 @@ fn are_alike(promises: &[ValidPromise], instance: (&EntryId, Epoch, Ballot)) -> 
 }
 
 /// (a)
-fn highest_lock(promises: &[ValidPromise]) -> Option<Value> {
-    let locks = promises.iter().filter_map(ValidPromise::lock);
-    locks
-        .max_by_key(|lock| match mutant!(LowestLockChosen) {
-            true => u32::MAX - lock.statement().ballot.0,
-            false => lock.statement().ballot.0,
-        })
-        .map(|lock| lock.statement().value)
+fn highest_lock(told: &[Told]) -> Option<Value> {
+    let locks = told.iter().filter_map(|told| told.lock);
+    let highest = locks.max_by_key(|(ballot, _)| match mutant!(LowestLockChosen) {
+        true => u32::MAX - ballot.0,
+        false => ballot.0,
+    });
+    highest.map(|(_, value)| value)
 }
 
 /// (b) At most one op has `T` among `P` promises, as `2T > P`.
-fn enough_first_votes(size: ClusterSize, promises: &[ValidPromise]) -> Option<Value> {
+fn enough_first_votes(size: ClusterSize, told: &[Told]) -> Option<Value> {
     let mut votes = BTreeMap::<OpId, usize>::new();
-    for op in promises
-        .iter()
-        .filter_map(|promise| promise.payload().first)
-    {
+    for op in told.iter().filter_map(|told| told.first) {
         *votes.entry(op).or_default() += 1;
     }
     let forced = votes

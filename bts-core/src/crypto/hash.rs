@@ -59,6 +59,8 @@ pub enum Domain {
     Projection = 9,
     /// What replicas hold in a slice of all ids, to be compared.
     Slice = 10,
+    /// All that a replica holds when its configuration ends.
+    Export = 11,
 }
 
 /// A hash under construction. Every part is preceded by its length, so that no two sequences of

@@ -33,6 +33,8 @@ pub enum Kind {
     Commit = 5,
     /// A promise, by a replica.
     Promise = 6,
+    /// All that a replica holds when its configuration ends, by that replica.
+    Export = 7,
 }
 
 /// What every signature of a cluster binds besides the message. Votes and promises bind the
@@ -53,7 +55,9 @@ impl SigningContext {
         let payload = &crate::mutant::bound_part(kind, payload)[..];
         let configuration = match kind {
             Kind::Entry | Kind::Take | Kind::EndSession => [0; 32],
-            Kind::First | Kind::Prepare | Kind::Commit | Kind::Promise => self.configuration.0,
+            Kind::First | Kind::Prepare | Kind::Commit | Kind::Promise | Kind::Export => {
+                self.configuration.0
+            }
         };
         Hasher::new(Domain::Leaf)
             .part(&[kind as u8])

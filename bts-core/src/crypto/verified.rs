@@ -229,9 +229,16 @@ impl Verifier {
         &self,
         signed: SignedBytes,
     ) -> Result<(ReplicaId, Verified<T>), Forgery> {
-        let replica = self.configuration.replica_of(&signed.signer);
-        let replica = replica.ok_or(Forgery::NotAReplica(signed.signer))?;
-        Ok((replica, self.payload(Kind::Promise, signed)?))
+        self.of_replica(Kind::Promise, signed)
+    }
+
+    /// What a replica says that it holds at the end of its configuration: signature and encoding,
+    /// and that its signer is a replica.
+    pub fn export<T: codec::Payload>(
+        &self,
+        signed: SignedBytes,
+    ) -> Result<(ReplicaId, Verified<T>), Forgery> {
+        self.of_replica(Kind::Export, signed)
     }
 
     /// One vote.
@@ -279,6 +286,16 @@ impl Verifier {
             CertificateKind::Decision => Ok(valid),
             CertificateKind::Lock => Err(Forgery::NotADecision),
         }
+    }
+
+    fn of_replica<T: codec::Payload>(
+        &self,
+        kind: Kind,
+        signed: SignedBytes,
+    ) -> Result<(ReplicaId, Verified<T>), Forgery> {
+        let replica = self.configuration.replica_of(&signed.signer);
+        let replica = replica.ok_or(Forgery::NotAReplica(signed.signer))?;
+        Ok((replica, self.payload(kind, signed)?))
     }
 
     fn statement(&self, kind: VoteKind, payload: &[u8]) -> Result<Statement, Forgery> {

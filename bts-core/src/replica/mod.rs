@@ -5,6 +5,7 @@
 mod answer;
 mod contest;
 mod frozen;
+pub mod handover;
 mod index;
 mod on_applied;
 mod on_compare;

@@ -1,7 +1,7 @@
 //! Ids of roots, as ranges of counters per writer session: a session that wrote in order and whose
 //! entries were all taken costs one range.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,12 +95,44 @@ impl RemovedRanges {
         let ranges = self.sessions.get(session).into_iter().flatten();
         ranges.map(|(first, last)| (*first, *last)).collect()
     }
+
+    /// All of it, session by session.
+    pub(super) fn into_ranges(self) -> impl Iterator<Item = (WriterSession, Vec<(u64, u64)>)> {
+        let ranges =
+            |(session, ranges): (_, BTreeMap<_, _>)| (session, ranges.into_iter().collect());
+        self.sessions.into_iter().map(ranges)
+    }
+
+    /// The roots that so many of these sets hold.
+    pub(super) fn in_at_least(enough: usize, sets: &[Self]) -> Self {
+        let mut common = Self::default();
+        let sessions: BTreeSet<_> = sets.iter().flat_map(|set| set.sessions.keys()).collect();
+        for session in sessions {
+            // How many sets more, or fewer, hold what begins here.
+            let mut steps = BTreeMap::<u64, isize>::new();
+            for (first, last) in sets.iter().flat_map(|set| set.ranges_of(session)) {
+                *steps.entry(first).or_default() += 1;
+                if let Some(after) = last.checked_add(1) {
+                    *steps.entry(after).or_default() -= 1;
+                }
+            }
+            let mut holders = 0_isize;
+            let mut steps = steps.into_iter().peekable();
+            while let Some((first, step)) = steps.next() {
+                holders += step;
+                let last = steps.peek().map_or(u64::MAX, |(next, _)| next - 1);
+                if holders.unsigned_abs() >= enough {
+                    common.insert_range(session, first, last);
+                }
+            }
+        }
+        common
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     fn session() -> WriterSession {
         WriterSession {
@@ -145,6 +177,34 @@ mod tests {
         assert!(ranges.contains(&session().id(u64::MAX)));
         assert_eq!(ranges.ranges_of(&session()).len(), 2);
         assert!(!ranges.insert_range(&session(), 5, 4), "an empty range");
+    }
+
+    #[test]
+    fn ranges_held_by_enough_sets() {
+        let mut seed = 7u64;
+        let mut draw = |below: u64| {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (seed >> 33) % below
+        };
+        for _ in 0..50 {
+            let mut sets = vec![RemovedRanges::default(); 4];
+            for _ in 0..12 {
+                let first = u64::MAX - 60 + draw(57);
+                let last = first + draw(4);
+                sets[draw(4) as usize].insert_range(&session(), first, last);
+            }
+            for enough in 1..=4 {
+                let common = RemovedRanges::in_at_least(enough, &sets);
+                for seq in u64::MAX - 62..=u64::MAX {
+                    let id = session().id(seq);
+                    let holders = sets.iter().filter(|set| set.contains(&id)).count();
+                    assert_eq!(common.contains(&id), holders >= enough);
+                }
+            }
+        }
+        assert_eq!(RemovedRanges::in_at_least(1, &[]).into_ranges().count(), 0);
     }
 
     #[test]

@@ -151,6 +151,12 @@ impl Store {
         contested.map(|(id, _)| id)
     }
 
+    /// Entries in which the replica bound itself, or of which it knows a release.
+    pub(super) fn instances(&self) -> impl Iterator<Item = &EntryId> {
+        let bound = self.slots.iter().filter(|(_, slot)| slot.bound.is_some());
+        bound.map(|(id, _)| id)
+    }
+
     /// The slot of an entry, if anything is known of it.
     pub(super) fn slot(&self, id: &EntryId) -> Option<&Slot> {
         self.slots.get(id)

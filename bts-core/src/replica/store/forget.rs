@@ -4,7 +4,7 @@
 use super::{Kept, Store};
 use crate::ids::{ClientRef, EntryId, Lsn, TakeNumber};
 use crate::replica::outputs::Obsolete;
-use crate::replica::ranges::WriterSession;
+use crate::replica::ranges::{RemovedRanges, WriterSession};
 
 impl Store {
     pub(in crate::replica) fn kept(&self, id: &EntryId) -> Option<&Kept> {
@@ -58,6 +58,11 @@ impl Store {
     /// True if the entry was dropped without its decision.
     pub(in crate::replica) fn is_skipped(&self, id: &EntryId) -> bool {
         self.removed.is_skipped(id)
+    }
+
+    /// Roots that were removed without their decision being kept.
+    pub(in crate::replica) fn gone_roots(&self) -> RemovedRanges {
+        self.removed.gone_roots()
     }
 
     /// The live put above `id`, if there is one.

@@ -204,6 +204,15 @@ impl Removed {
         self.skipped.contains_key(id)
     }
 
+    /// Roots that were forgotten or skipped.
+    pub(super) fn gone_roots(&self) -> RemovedRanges {
+        let mut gone = self.forgotten.clone();
+        for (session, seq) in self.skipped.keys().filter_map(WriterSession::of) {
+            gone.insert_range(&session, seq.0, seq.0);
+        }
+        gone
+    }
+
     /// Adds a range of forgotten roots; false if it was known.
     pub(super) fn forget_range(&mut self, session: &WriterSession, first: u64, last: u64) -> bool {
         self.forgotten.insert_range(session, first, last)
