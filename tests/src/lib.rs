@@ -2,12 +2,14 @@
 //! the programs run ([`sim`]), replicas and clients that lie ([`adversary`]), judges of what
 //! correct clients saw ([`check`]); attacks step by step ([`directed`]); a search through all
 //! states of an instance ([`model`]); rules broken on purpose, to see that somebody notices
-//! ([`mutants`]); the same with real processes ([`process`], [`hostile`]); and what a fuzzer does
-//! to every way in ([`fuzz`]).
+//! ([`mutants`]); the same with real processes ([`process`], [`hostile`]), killed over and over
+//! ([`crash`]) or busy for long ([`flow`]); and what a fuzzer does to every way in ([`fuzz`]).
 
 pub mod adversary;
 pub mod check;
+pub mod crash;
 pub mod directed;
+pub mod flow;
 pub mod fuzz;
 pub mod hostile;
 pub mod model;

@@ -108,6 +108,16 @@ impl Cluster {
         self.nodes.insert(id, Node::start(command, role, &settings));
     }
 
+    /// Ends these replicas in one moment, as a loss of power of their hall does.
+    pub fn kill(&mut self, replicas: &[u16]) {
+        for replica in replicas {
+            self.node(*replica).strike();
+        }
+        for replica in replicas {
+            self.node(*replica).kill();
+        }
+    }
+
     /// Waits until a replica welcomes clients.
     pub async fn wait_ready(&mut self, replica: u16) {
         let what = format!("replica {replica} welcomes clients");

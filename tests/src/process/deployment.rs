@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::ports::free_addresses;
 
 /// The deployment. Clients are called `c0`, `c1`, ... Replicas store nothing, unless it is
-/// [`Deployment::durable`].
+/// [`Deployment::durable`]. Its files are removed with it, unless it is [`Deployment::left_behind`].
 #[derive(Debug)]
 pub struct Deployment {
     folder: TempDir,
@@ -54,6 +54,13 @@ impl Deployment {
     #[must_use]
     pub fn durable(self) -> Self {
         self.with_durability("memory", "sync")
+    }
+
+    /// The same with files that stay when it goes, for somebody to look at or to remove.
+    #[must_use]
+    pub fn left_behind(mut self) -> Self {
+        self.folder.disable_cleanup(true);
+        self
     }
 
     /// Where a replica has its store.

@@ -109,8 +109,31 @@ impl Diary {
     /// answered so. How much clients do at once depends on the machine: if it is too much for the
     /// exact judge, the verdict of the fast one stands, and that is said.
     pub fn judge(&self) -> Judged {
+        self.judgement().unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same, with the reasons as an error.
+    pub fn judgement(&self) -> Result<Judged, String> {
         let history = self.history();
         accept(&history, &check::judge(&history))
+    }
+
+    /// The numbers of the tuples that somebody was told to have written, and of those that somebody
+    /// was told to have taken, each as often as somebody was told so.
+    pub fn told(&self) -> (Vec<u64>, Vec<u64>) {
+        let (mut written, mut taken) = (Vec::new(), Vec::new());
+        for (_, call, _, _, told) in &self.lines().told {
+            match (call, told) {
+                (Call::Out(tuple), Told::Written) => written.push(number_of(tuple)),
+                (Call::Take(_), Told::Found(tuple)) => taken.push(number_of(tuple)),
+                (_, Told::Swapped(tuple, puts)) => {
+                    taken.push(number_of(tuple));
+                    written.extend(puts.iter().map(number_of));
+                }
+                _ => {}
+            }
+        }
+        (written, taken)
     }
 
     fn write(&self, who: &str, call: Call, began: Moment, ended: Option<Moment>, told: Told) {
@@ -198,18 +221,20 @@ impl Lines {
     }
 }
 
-/// Takes the judges at their word; panics with what is wrong.
-fn accept(history: &[Operation], judgement: &Judgement) -> Judged {
-    let why = judgement.violations.join("\n");
-    assert!(why.is_empty(), "{why}\n{}", keep(history));
-    match judgement.undecided {
+/// Takes the judges at their word; the error is what is wrong.
+fn accept(history: &[Operation], judgement: &Judgement) -> Result<Judged, String> {
+    if !judgement.violations.is_empty() {
+        let why = judgement.violations.join("\n");
+        return Err(format!("{why}\n{}", keep(history)));
+    }
+    Ok(match judgement.undecided {
         false => Judged::Exactly,
         true => {
             let count = history.len();
             eprintln!("{count} operations, too much for the exact judge, pass the fast one");
             Judged::Fast
         }
-    }
+    })
 }
 
 /// Leaves a history that should not be where somebody can look at it. Where that is, in words.
@@ -229,7 +254,7 @@ fn keep(history: &[Operation]) -> String {
 }
 
 /// The number in the second field; nobody writes 0.
-fn number_of(tuple: &Tuple) -> u64 {
+pub(crate) fn number_of(tuple: &Tuple) -> u64 {
     match tuple.fields().get(1) {
         Some(Field::Uint(number)) => *number,
         _ => 0,
@@ -304,7 +329,7 @@ mod tests {
             violations: Vec::new(),
             undecided: true,
         };
-        assert_eq!(accept(&diary.history(), &gave_up), Judged::Fast);
+        assert_eq!(accept(&diary.history(), &gave_up), Ok(Judged::Fast));
     }
 
     #[test]

@@ -16,16 +16,19 @@ mod lab;
 mod moves;
 mod node;
 mod ports;
+mod program;
 mod proxy;
 mod workers;
 
 pub use cluster::Cluster;
 pub use deployment::Deployment;
+pub(crate) use diary::number_of;
 pub use diary::{Diary, Judged, Told};
 pub use hand::{Hand, Heard};
 pub use lab::{Lab, Within};
 pub use moves::{Target, Votes};
 pub use node::{Node, Role};
+pub use program::be_replica;
 pub use proxy::{Proxy, Weather};
 pub use workers::{KEYS, SPACE, Workers, of_key, space_name};
 

@@ -51,9 +51,15 @@ impl Node {
 
     /// Ends it at once, as a crash or `kill -9` does.
     pub fn kill(&mut self) {
+        self.strike();
+        // It fails only if the process has ended already.
+        let _ = self.child.wait();
+    }
+
+    /// The same, without waiting until it is gone.
+    pub(crate) fn strike(&mut self) {
         // It fails only if the process has ended already.
         let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 
     /// Stops it where it stands; it does not know.
@@ -94,6 +100,17 @@ impl Node {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Forgets what it has logged so far, so that the log of a long run does not fill the disk.
+    pub fn clear_log(&self) {
+        // It fails only if it never logged anything.
+        let _ = File::options().write(true).truncate(true).open(&self.log);
+    }
+
     /// The end of what it has logged.
     pub fn last_words(&self) -> String {
         let log = self.log();
@@ -102,7 +119,7 @@ impl Node {
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         let sent = status.is_ok_and(|status| status.success());
         assert!(sent, "SIG{name} cannot be sent to process {pid}");

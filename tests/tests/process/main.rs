@@ -5,6 +5,7 @@ mod clients;
 mod crash;
 mod durable;
 mod hostile;
+mod killed;
 mod logged;
 mod namespaces;
 mod network;

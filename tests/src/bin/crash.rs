@@ -1,0 +1,95 @@
+//! Kills replicas over and over while clients work, and counts:
+//! `cargo run --release -p bts-tests --bin crash -- --cycles 100`. The last line is
+//! `N cycles, acknowledged A, lost L, doubled D`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bts_tests::crash::{self, Plan, Tally};
+use bts_tests::process::be_replica;
+use clap::{Parser, Subcommand};
+
+/// Kills replicas over and over while clients work: is all that was acknowledged there, once?
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// How often replicas are killed.
+    #[arg(long, default_value_t = 100)]
+    cycles: u64,
+    /// Cycles after which all is counted and judged.
+    #[arg(long, default_value_t = 8)]
+    chapter: u64,
+    /// Who is killed when, and what clients want; drawn by chance if not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Clients at a time.
+    #[arg(long, default_value_t = 3)]
+    clients: usize,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What this program is instead, when it starts itself.
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// One of the replicas.
+    #[command(hide = true)]
+    Replica {
+        /// Its settings.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(Role::Replica { config }) = &arguments.role {
+        return be_replica(config, None);
+    }
+    let program = std::env::current_exe().expect("a program that runs has a file");
+    let plan = Plan {
+        cycles: arguments.cycles,
+        chapter: arguments.chapter.max(1),
+        seed: arguments
+            .seed
+            .unwrap_or_else(|| rand::random_range(0..1 << 40)),
+        clients: arguments.clients.max(1),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let tally = runtime.block_on(work(&program, &plan));
+    match tally.is_good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+async fn work(program: &Path, plan: &Plan) -> Tally {
+    let began = Instant::now();
+    println!("from seed {}", plan.seed);
+    let tally = crash::run(program, plan, |so_far| {
+        let before = so_far.cycles.saturating_sub(plan.chapter);
+        if before / 100 < so_far.cycles / 100 {
+            println!("{:>6.0} s: {so_far}", began.elapsed().as_secs_f64());
+        }
+    })
+    .await;
+    if let Some((why, folder)) = &tally.failure {
+        println!("{why}");
+        println!("the replicas' files are in {}", folder.display());
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{} replicas killed, {} tuples left; {} chapters judged exactly, {} by the fast judge alone",
+        tally.killed, tally.left, tally.judged.0, tally.judged.1
+    );
+    println!(
+        "{seconds:.0} s, {:.3} s a cycle",
+        seconds / tally.cycles.max(1) as f64
+    );
+    println!("{tally}");
+    tally
+}

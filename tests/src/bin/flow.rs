@@ -1,0 +1,73 @@
+//! Writes and takes tuples for long, and shows what replicas keep of it:
+//! `cargo run --release -p bts-tests --bin flow -- --seconds 480`. One line per sample; memory and disk
+//! are of the replicas 0 to 3.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bts_tests::flow::{self, Plan, Sample};
+use bts_tests::process::be_replica;
+use clap::{Parser, Subcommand};
+
+/// Writes and takes tuples for long: what do replicas keep of it?
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// For how long.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Seconds between two samples.
+    #[arg(long, default_value_t = 5)]
+    interval: u64,
+    /// Clients.
+    #[arg(long, default_value_t = 2)]
+    clients: usize,
+    /// Pairs of `out` and `inp` that each client has under way.
+    #[arg(long, default_value_t = 32)]
+    at_once: usize,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What this program is instead, when it starts itself.
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// One of the replicas.
+    #[command(hide = true)]
+    Replica {
+        /// Its settings.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(Role::Replica { config }) = &arguments.role {
+        return be_replica(config, None);
+    }
+    let program = std::env::current_exe().expect("a program that runs has a file");
+    let plan = Plan {
+        duration: Duration::from_secs(arguments.seconds),
+        interval: Duration::from_secs(arguments.interval.max(1)),
+        clients: arguments.clients.max(1),
+        at_once: arguments.at_once.max(1),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!("{}", Sample::HEAD);
+    let told = |sample: &Sample| println!("{sample}");
+    match runtime.block_on(flow::run(&program, &plan, told)) {
+        Ok(all) => {
+            println!("all of it:\n{all}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            println!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

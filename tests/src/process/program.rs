@@ -1,0 +1,51 @@
+//! The main part of a program that is one replica.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use bts_replica::Settings;
+use tracing_subscriber::EnvFilter;
+
+use crate::hostile::{self, Behaviour};
+
+/// Is the replica of these settings, correct or hostile, until it is told to stop. It ends when
+/// its standard input does, so that no process is left over when the one that started it is killed.
+pub fn be_replica(config: &Path, behaviour: Option<Behaviour>) -> ExitCode {
+    log_to_stderr();
+    std::thread::spawn(end_with_stdin);
+    let settings = match Settings::load(config) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("bts-node: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let ended = match behaviour {
+        None => bts_replica::serve(settings, bts_replica::replica),
+        Some(behaviour) => hostile::serve(settings, behaviour),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bts-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Whoever started this process holds the other end, and says nothing.
+fn end_with_stdin() {
+    let mut nothing = [0; 64];
+    while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
+    std::process::exit(3);
+}
