@@ -2,6 +2,7 @@
 //! (R-4.2b). An entry is sent as its writer signed it; a put is never sent alone but as the
 //! decision of its origin, which is applied as a whole (A7).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::candidates::ring;
@@ -26,6 +27,7 @@ pub(super) struct WriteBack {
     pub(super) request: RequestId,
     origin: Option<Arc<DecidedTake>>,
     probes: Vec<RequestId>,
+    asked: BTreeSet<ReplicaId>,
     again: Backoff,
 }
 
@@ -45,8 +47,12 @@ impl WriteBack {
 impl Case {
     /// Sends the content, once it is verified, to all that do not report it.
     pub(super) fn write_back(&mut self, step: &mut Step<'_>, hash: ContentHash, wake: &mut Wake) {
+        let holders: BTreeSet<_> = self.holders(hash).collect();
+        let lacking: BTreeSet<_> = step.everyone().filter(|r| !holders.contains(r)).collect();
         if let Some(write_back) = &mut self.write_back {
-            if !step.shared.requests.is_complete(write_back.request) {
+            // Whoever reported it when this was sent, and does not any more, was not asked.
+            let is_for_all = lacking.is_subset(&write_back.asked);
+            if is_for_all && !step.shared.requests.is_complete(write_back.request) {
                 return;
             }
             if !write_back.again.strike(step.now) {
@@ -65,9 +71,7 @@ impl Case {
                 applied: true,
             },
         };
-        let holders: Vec<_> = self.holders(hash).collect();
-        let lacking = step.everyone().filter(|r| !holders.contains(r));
-        let request = step.ask(lacking, body);
+        let request = step.ask(lacking.iter().copied(), body);
         let again = match self.write_back.take() {
             Some(earlier) => {
                 let again = earlier.again;
@@ -83,6 +87,7 @@ impl Case {
                 Source::Put(decided) => Some(decided),
             },
             probes: Vec::new(),
+            asked: lacking,
             again,
         });
     }

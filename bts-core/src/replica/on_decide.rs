@@ -214,7 +214,8 @@ impl Replica {
             removal: Removal::Decision(decided.to_wire()),
         });
         for put in decided.puts() {
-            if !mutant!(PutWakesNobody) {
+            let is_here = self.store.slot(&put.id).is_some();
+            if is_here && !mutant!(PutWakesNobody) {
                 self.wake(&put, out);
             }
             self.stash.wake(&put.id);

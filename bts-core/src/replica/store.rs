@@ -348,7 +348,12 @@ impl Store {
             false => contents,
         };
         self.removed.keep(decided, lsn, needed);
-        puts.into_iter().for_each(|put| self.insert(put, None));
+        for put in puts {
+            // One that was skipped before its origin came stays away.
+            if !self.removed.is_skipped(&put.id) {
+                self.insert(put, None);
+            }
+        }
     }
 
     /// Decides and leaves something of the entry: its other contents, or all of them if others

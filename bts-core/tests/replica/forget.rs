@@ -225,6 +225,33 @@ fn forget_g2_below_what_was_skipped_puts_still_come() {
     }
 }
 
+/// G2: a put that was skipped before the decision that put it in place was heard of stays away.
+#[test]
+fn forget_g2_skipped_put_does_not_come_with_its_origin() {
+    let mut world = World::with_real(&[0]);
+    let client = world.client(1);
+    let target = world.out(&client, 1, task(1), &[0]);
+    let take = client.take_and_put(&target, 0, 0, &[task(2)]);
+    let decision = world.decision(&take);
+    let put = put_of(&world, &target, &decision, 0);
+    let op = world.op(&client.take(&put, 0, 1));
+    let news = PeerMessage::Applied {
+        after: 0,
+        items: vec![(1, put.id.clone(), op)],
+    };
+    world.peer(1, 0, news);
+    for peer in [1, 2] {
+        let (id, removal) = (put.id.clone(), Removal::Forgotten);
+        world.peer(peer, 0, PeerMessage::Removed { id, removal });
+    }
+    assert_eq!(said(&mut world, &client, 0, &put), Said::Unknown, "skipped");
+    decide(&mut world, &client, &[0], &decision);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    assert_eq!(world.replica(0).live().count(), 0);
+    world.restart(0);
+    assert_eq!(world.replica(0).live().count(), 0);
+}
+
 /// A restart forgets who logged what, while the others may have forgotten the decision meanwhile.
 #[test]
 fn forget_after_a_restart_peers_are_asked() {

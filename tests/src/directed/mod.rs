@@ -6,7 +6,7 @@ pub mod ally;
 mod instance;
 mod progress;
 mod reads;
-mod restarts;
+pub mod restarts;
 mod rights;
 pub mod stage;
 mod steps;

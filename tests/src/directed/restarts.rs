@@ -5,7 +5,7 @@ use bts_core::ids::ReplicaId;
 
 use super::Schedule;
 use super::stage::Stage;
-use super::steps::{first_vote_after, lock_carried_on, play, propose_both};
+use super::steps::{decide_twice, first_vote_after, lock_carried_on, play, propose_both};
 use crate::sim::setup::Setup;
 
 /// All of them.
@@ -15,7 +15,15 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("a11_first_vote_forgotten", a11_first_vote_forgotten),
     Schedule::new("a11_promise_forgotten", a11_promise_forgotten),
     Schedule::new("lock_forgotten", lock_forgotten),
+    Schedule::new(
+        "a8_power_cut_between_two_takes",
+        a8_power_cut_between_two_takes,
+    ),
 ];
+
+/// What a replica would do that has lost its disk and votes all the same. Nobody lets it: this must
+/// fail, or there were no reason to keep it out (A8).
+pub const DISK_LOST: Schedule = Schedule::new("a8_disk_lost", a8_disk_lost);
 
 /// How long a replica without power is away, and then takes to connect.
 const AWAY_MS: u64 = 30;
@@ -76,4 +84,19 @@ fn a10_prepare_vote_forgotten() {
 /// promises for ballot 1 does not tell the lock.
 fn lock_forgotten() {
     play(|s| lock_carried_on(s, |s| cut_power(s, &[0])));
+}
+
+/// s0, s1 and the liar decide A; the power of s0 fails; it is asked, with s2, to decide B.
+fn a8_power_cut_between_two_takes() {
+    play(|s| decide_twice(s, |s| cut_power(s, &[0])));
+}
+
+/// The same, and s0 comes back with an empty disk, which nobody notices.
+fn a8_disk_lost() {
+    play(|s| {
+        decide_twice(s, |s| {
+            s.c.world.lose_disk(ReplicaId(0));
+            cut_power(s, &[0]);
+        })
+    });
 }

@@ -84,3 +84,30 @@ pub(super) fn propose_both(s: &mut Stage, after_each: impl Fn(&mut Stage)) -> Op
     }
     Some(())
 }
+
+/// Two correct replicas and the liar decide A; then another one is asked with the first and the liar
+/// to decide B.
+pub(super) fn decide_twice(s: &mut Stage, between: impl FnOnce(&mut Stage)) -> Option<()> {
+    let item = s.item();
+    s.c.run_ms(30);
+    let (b, a) = s.rivals(&item);
+    let one = decide_slowly(s, &item, &a, &[0, 1])?;
+    between(s);
+    let other = decide_slowly(s, &item, &b, &[0, 2])?;
+    s.reveal((&one, Some(&a)), (&other, Some(&b)));
+    Some(())
+}
+
+/// First votes of these and the liar, a lock, and commit votes of the same.
+fn decide_slowly(
+    s: &mut Stage,
+    item: &Item,
+    take: &SignedBytes,
+    of: &[u16],
+) -> Option<Certificate> {
+    let votes = s.ask_votes(s.signer_of(take), take, of);
+    let lock = s.certify(&votes, false)?;
+    let said = s.says(item, 0, s.value(take));
+    let commits = s.lock(&lock, &said, take, of);
+    s.certify(&commits, false)
+}

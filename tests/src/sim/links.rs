@@ -7,6 +7,7 @@ use bts_core::ids::ReplicaId;
 use bts_core::replica::Replica;
 use bts_core::{client, replica};
 
+use super::disk::Disk;
 use super::network::{Delivery, Link};
 use super::node::{Flight, Node};
 use super::schedule::{Event, Notice};
@@ -161,6 +162,13 @@ impl World {
             for link in both.iter().filter(dials) {
                 self.dial(*link, 10_000);
             }
+        }
+    }
+
+    /// The disk of a replica is replaced by an empty one. What runs does not notice.
+    pub fn lose_disk(&mut self, id: ReplicaId) {
+        if let Some(node) = self.replicas.get_mut(&id) {
+            node.disk = Disk::default();
         }
     }
 

@@ -51,7 +51,8 @@ impl Tempo {
     }
 
     pub(super) fn stop_until(&mut self, until_us: u64) {
-        self.stopped_until_us = until_us;
+        // A second pause within the first does not end it.
+        self.stopped_until_us = self.stopped_until_us.max(until_us);
     }
 
     /// Until when what happens now has to wait.

@@ -7,6 +7,8 @@ use bts_core::content::{Content, Decision};
 use bts_core::ids::{Ballot, EntryId, Epoch, ReplicaId, Seq, Session};
 use bts_core::message::{ClientBody, ReplyBody};
 use bts_tests::adversary::forge;
+use bts_tests::directed::restarts::DISK_LOST;
+use bts_tests::sim::batch::quietly;
 use bts_tests::sim::cluster::{Cluster, space, swap, template, tuple};
 use bts_tests::sim::node::{Message, Node, replica};
 use bts_tests::sim::setup::{Setup, public};
@@ -245,4 +247,11 @@ fn a7_put_is_not_written_back_alone() {
     assert!(c.rdp(reader, template("z *")).is_some(), "the other put");
     assert_eq!(c.rdp(reader, template("x *")), None, "what was taken");
     c.judge();
+}
+/// A8. 1. Take A is decided by the votes of s0, s1, s3. 2. The disk of s0 is lost, and it votes all the
+/// same. 3. s0, s2, s3 decide Take B. So it must be kept out, as the replica's program does.
+#[test]
+fn a8_lost_disk_that_votes_breaks_agreement() {
+    let why = quietly(DISK_LOST.run).expect_err("nothing else keeps it from voting twice");
+    assert!(why.contains("two decisions"), "{why}");
 }

@@ -62,6 +62,38 @@ fn writeback_r42b_entry_of_fewer_than_q_is_stored_by_the_others_first() {
     assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == entry.id));
 }
 
+/// A replica that reported the entry when it was written back to the others says later that it has
+/// nothing: its first answer may have been a hint, and lost with its power. It is sent the entry
+/// too, though another one that was asked is silent.
+#[test]
+fn writeback_reaches_who_reported_it_and_does_not_any_more() {
+    let mut desk = Desk::new(4, 1);
+    let entry = desk.entry(1);
+    desk.rdp();
+    let (request, _) = desk.read_request();
+    desk.reply(3, request, named(vec![in_full(&entry)]));
+    desk.reply(0, request, named(vec![by_hash(&entry)]));
+    desk.reply(1, request, empty(1));
+    desk.pass_ms(25);
+    let asked = write_backs(&mut desk);
+    let to: Vec<_> = asked.iter().map(|(to, _, ())| *to).collect();
+    assert_eq!(to, [1, 2], "those that do not report it");
+    desk.reply(0, request, empty(1));
+    desk.pass_ms(100);
+    let asked = write_backs(&mut desk);
+    let to: Vec<_> = asked.iter().map(|(to, _, ())| *to).collect();
+    assert_eq!(to, [0, 1, 2], "s2 does not keep s0 from being asked");
+    for replica in [0, 1] {
+        desk.assert_pending();
+        let stored = ReplyBody::Status {
+            id: entry.id.clone(),
+            status: status(&entry),
+        };
+        desk.reply(replica, asked[0].1, stored);
+    }
+    assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == entry.id));
+}
+
 /// A status with R votes shows that the entry is being taken: rule 2 holds after a write-back too.
 #[test]
 fn writeback_status_counts_like_a_report() {
