@@ -2,7 +2,7 @@
 //! shortened log leads to the same replica.
 
 use bts_core::content::{Content, Decision, put_hash};
-use bts_core::ids::{EntryId, Lsn};
+use bts_core::ids::Lsn;
 use bts_core::message::{ClientBody, FetchKey, PeerMessage, ReadMode, Removal, ReplyBody};
 use bts_core::replica::{Outputs, Record, Replica};
 use bts_core::time::Span;
@@ -496,8 +496,4 @@ fn forget_one_peer_alone_takes_nothing_away() {
     for target in &targets {
         assert_eq!(said(&mut world, &client, 0, target), Said::Present);
     }
-    let unheard: EntryId = targets[0].id.put(3).expect("short");
-    let removal = Removal::Forgotten;
-    let id = unheard;
-    world.peer(3, 0, PeerMessage::Removed { id, removal });
 }

@@ -159,7 +159,8 @@ impl Stage {
         self.write(id)
     }
 
-    fn write(&mut self, id: EntryId) -> Item {
+    /// Writes the entry, or once more what a disk may have lost.
+    pub fn write(&mut self, id: EntryId) -> Item {
         let entry = self.forges[0].entry(id.clone(), tuple("prize 1"));
         let content = content_hash(&self.c.world.configuration, &entry);
         for number in 0..LIAR {

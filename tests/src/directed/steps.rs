@@ -93,6 +93,7 @@ pub(super) fn decide_twice(s: &mut Stage, between: impl FnOnce(&mut Stage)) -> O
     let (b, a) = s.rivals(&item);
     let one = decide_slowly(s, &item, &a, &[0, 1])?;
     between(s);
+    s.write(item.id.clone());
     let other = decide_slowly(s, &item, &b, &[0, 2])?;
     s.reveal((&one, Some(&a)), (&other, Some(&b)));
     Some(())
