@@ -124,9 +124,16 @@ impl Requests {
 
     /// True if all who were asked have answered, or the request is not open.
     pub(super) fn is_complete(&self, request: RequestId) -> bool {
+        self.unanswered(request) == 0
+    }
+
+    /// How many of those who were asked have not answered; nobody if the request is not open.
+    pub(super) fn unanswered(&self, request: RequestId) -> usize {
         let owner = self.owners.get(&request);
         let exchange = owner.and_then(|owner| self.open.get(&(*owner, request)));
-        exchange.is_none_or(Exchange::is_complete)
+        exchange.map_or(0, |exchange| {
+            exchange.bodies.len() - exchange.answered.len()
+        })
     }
 
     /// Ends a request.
@@ -198,7 +205,11 @@ impl Requests {
 
 impl Exchange {
     fn is_complete(&self) -> bool {
-        self.answered.len() == self.bodies.len()
+        self.unanswered() == 0
+    }
+
+    fn unanswered(&self) -> usize {
+        self.bodies.len() - self.answered.len()
     }
 }
 

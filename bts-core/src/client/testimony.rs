@@ -335,7 +335,7 @@ impl Candidates {
 impl Case {
     fn is_written_back_by(&self, request: RequestId) -> bool {
         let write_back = self.write_back.as_ref();
-        write_back.is_some_and(|write_back| write_back.request == request)
+        write_back.is_some_and(|write_back| write_back.is_sent_by(request))
     }
 }
 

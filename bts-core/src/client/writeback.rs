@@ -18,13 +18,17 @@ use crate::time::Span;
 
 /// How soon an answered write-back that did not suffice is made again.
 const AGAIN: Span = Span::from_millis(20);
+/// Requests whose answers still count when there are newer ones.
+const EARLIER_MAX: usize = 8;
 /// Nobody: all that a probe asks for is known but the status.
 const NOBODY: ReplicaId = ReplicaId(u16::MAX);
 
 /// A write-back under way.
 #[derive(Debug)]
 pub(super) struct WriteBack {
-    pub(super) request: RequestId,
+    request: RequestId,
+    /// Requests before it, whose answers count as well.
+    earlier: Vec<RequestId>,
     origin: Option<Arc<DecidedTake>>,
     probes: Vec<RequestId>,
     asked: BTreeSet<ReplicaId>,
@@ -32,6 +36,22 @@ pub(super) struct WriteBack {
 }
 
 impl WriteBack {
+    fn new(step: &Step<'_>, request: RequestId) -> Self {
+        Self {
+            request,
+            earlier: Vec::new(),
+            origin: None,
+            probes: Vec::new(),
+            asked: BTreeSet::new(),
+            again: Backoff::starting(step.now + AGAIN, AGAIN),
+        }
+    }
+
+    /// True if this is a request by which it was sent.
+    pub(super) fn is_sent_by(&self, request: RequestId) -> bool {
+        self.request == request || self.earlier.contains(&request)
+    }
+
     /// True if this is the request by which a replica was asked for the status of a put.
     pub(super) fn is_probe(&self, request: RequestId) -> bool {
         self.probes.contains(&request)
@@ -40,22 +60,40 @@ impl WriteBack {
     /// Ends it.
     pub(super) fn close(self, step: &mut Step<'_>) {
         step.close(self.request);
+        self.earlier
+            .into_iter()
+            .for_each(|earlier| step.close(earlier));
         self.probes.into_iter().for_each(|probe| step.close(probe));
     }
 }
 
 impl Case {
-    /// Sends the content, once it is verified, to all that do not report it.
+    /// Sends the content, once it is verified, to all that do not report it; and when some say that it
+    /// is gone, but too few to be believed, to the others too: their reports may be old.
     pub(super) fn write_back(&mut self, step: &mut Step<'_>, hash: ContentHash, wake: &mut Wake) {
         let holders: BTreeSet<_> = self.holders(hash).collect();
-        let lacking: BTreeSet<_> = step.everyone().filter(|r| !holders.contains(r)).collect();
+        let is_doubted = !self.removed_by.is_empty();
+        let is_asked = |r: &ReplicaId| match is_doubted {
+            true => !self.removed_by.contains(r),
+            false => !holders.contains(r),
+        };
+        let lacking: BTreeSet<_> = step.everyone().filter(is_asked).collect();
         if let Some(write_back) = &mut self.write_back {
             // Whoever reported it when this was sent, and does not any more, was not asked.
             let is_for_all = lacking.is_subset(&write_back.asked);
-            if is_for_all && !step.shared.requests.is_complete(write_back.request) {
+            let request = write_back.request;
+            let silent = step.shared.requests.unanswered(request);
+            if is_for_all && silent > step.size().faults() {
                 return;
             }
             if !write_back.again.strike(step.now) {
+                return wake.at(write_back.again.due_at());
+            }
+            if is_for_all && silent > 0 {
+                // Who is silent keeps nobody from being asked again, and may still answer.
+                for replica in lacking {
+                    step.ask_again(request, replica);
+                }
                 return wake.at(write_back.again.due_at());
             }
         }
@@ -72,24 +110,21 @@ impl Case {
             },
         };
         let request = step.ask(lacking.iter().copied(), body);
-        let again = match self.write_back.take() {
-            Some(earlier) => {
-                let again = earlier.again;
-                earlier.close(step);
-                again
-            }
-            None => Backoff::starting(step.now + AGAIN, AGAIN),
+        let origin = match held.source {
+            Source::Entry(_) => None,
+            Source::Put(decided) => Some(decided),
         };
-        self.write_back = Some(WriteBack {
-            request,
-            origin: match held.source {
-                Source::Entry(_) => None,
-                Source::Put(decided) => Some(decided),
-            },
-            probes: Vec::new(),
-            asked: lacking,
-            again,
-        });
+        let before = self.write_back.take();
+        let mut write_back = before.unwrap_or_else(|| WriteBack::new(step, request));
+        if write_back.request != request {
+            let earlier = std::mem::replace(&mut write_back.request, request);
+            write_back.earlier.push(earlier);
+        }
+        if write_back.earlier.len() > EARLIER_MAX {
+            step.close(write_back.earlier.remove(0));
+        }
+        (write_back.origin, write_back.asked) = (origin, lacking);
+        self.write_back = Some(write_back);
     }
 
     /// A replica applied the decision that put this entry in place: how does the put stand there?

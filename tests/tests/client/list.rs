@@ -147,3 +147,39 @@ fn list_entry_of_fewer_than_q_is_written_back_and_dropped_if_it_is_gone() {
     }
     assert_eq!(listed(desk.outcome()), [there.id]);
 }
+
+/// two replicas named an entry before it was taken and forgotten; one that is asked to store it
+/// says "forgotten", which is not enough, and the fourth is silent. So the two are asked again.
+#[test]
+fn list_c1_old_reports_of_what_was_forgotten_are_asked_about() {
+    let mut desk = Desk::new(4, 1);
+    let asked = list(&mut desk);
+    let gone = desk.entry(1);
+    for replica in [1, 2] {
+        let named = page(vec![in_full(&gone)], None);
+        desk.reply(replica, asked[usize::from(replica)].1, named);
+    }
+    desk.reply(3, asked[3].1, page(Vec::new(), None));
+    desk.pass_ms(25);
+    let write_backs = |desk: &mut Desk| {
+        desk.sent_of(|body| matches!(body, ClientBody::WriteBack { .. }).then_some(()))
+    };
+    let sent = write_backs(&mut desk);
+    let to: Vec<_> = sent.iter().map(|(to, _, ())| *to).collect();
+    assert_eq!(to, [0, 3], "those that did not name it");
+    let forgotten = || ReplyBody::Removed {
+        id: gone.id.clone(),
+        removal: Removal::Forgotten,
+    };
+    desk.reply(3, sent[1].1, forgotten());
+    desk.pass_ms(100);
+    desk.assert_pending();
+    let sent = write_backs(&mut desk);
+    let (_, request, ()) = sent
+        .iter()
+        .rev()
+        .find(|(to, _, ())| *to == 1)
+        .expect("asked");
+    desk.reply(1, *request, forgotten());
+    assert!(listed(desk.outcome()).is_empty());
+}
