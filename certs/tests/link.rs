@@ -324,6 +324,18 @@ async fn link_shutdown_tells_the_peer_and_ends_accepting() {
 /// idle timeout; the process that follows it ends that.
 #[tokio::test]
 async fn link_to_a_killed_process_ends_when_the_process_is_back() {
+    for _ in 0..10 {
+        match end_of_link_to_killed().await {
+            Some(LinkError::Reset) => return,
+            // A runtime is not killed as a process is: it may find the time for a goodbye.
+            Some(LinkError::Closed(_) | LinkError::ClosedByPeer(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it says goodbye each time");
+}
+
+async fn end_of_link_to_killed() -> Option<LinkError> {
     let authority = authority();
     let (client, replica) = (client(&authority), replica(&authority));
     let process = tokio::runtime::Builder::new_multi_thread()
@@ -345,9 +357,9 @@ async fn link_to_a_killed_process_ends_when_the_process_is_back() {
         back.is_some()
     })
     .await;
-    dialed.link.writer.try_send(vec![1]).expect("it lives yet");
-    let ended = within(dialed.link.closer.closed()).await;
-    assert!(matches!(ended, Some(LinkError::Reset)), "{ended:?}");
+    // If it is over already, what ended it is told below.
+    let _ = dialed.link.writer.try_send(vec![1]);
+    within(dialed.link.closer.closed()).await
 }
 
 /// A peer that is a member, made a link, and now writes what it likes.
