@@ -13,7 +13,7 @@ use crate::consensus::certificate::{Certificate, CertificateKind, Value};
 use crate::crypto::hash::{Domain, Hasher};
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
-use crate::ids::{ContentHash, EntryId, Epoch, OpId, PublicKey, Session, TakeNumber};
+use crate::ids::{ClientRef, ContentHash, EntryId, Epoch, OpId, PublicKey, Session, TakeNumber};
 use crate::limits::{ACCESS_KEYS_MAX, EPOCH_MAX, PUTS_BYTES_MAX, PUTS_MAX};
 use crate::misbehavior::Forgery;
 use crate::tuple::{Tuple, TupleError};
@@ -152,6 +152,20 @@ pub struct TakePayload {
 }
 
 impl TakePayload {
+    /// The process that takes.
+    pub fn taker(&self) -> ClientRef {
+        ClientRef {
+            key: self.client,
+            session: self.session,
+        }
+    }
+
+    /// The ids of what comes in its place. A well-formed Take has one for each put.
+    pub fn put_ids(&self) -> impl Iterator<Item = EntryId> {
+        let indices = (0..).zip(&self.puts).map(|(index, _)| index);
+        indices.filter_map(|index| self.id.put(index))
+    }
+
     /// Checks all that does not depend on a configuration.
     pub fn well_formed(&self, signer: &PublicKey) -> Result<(), IllFormed> {
         if self.client != *signer && !mutant!(ForeignTake) {

@@ -192,12 +192,10 @@ impl Replica {
     /// False if the decision is unknown here and there is no room to ask for it: it must be told
     /// again, or it would be missed for good (G5).
     fn hear_applied(&mut self, from: ReplicaId, id: &EntryId, op: OpId) -> bool {
-        if let Some(kept) = self.store.kept_mut(id) {
-            if kept.decided.op() == op {
-                kept.applied.insert(from);
-                self.heard_of_kept(id);
-            } else {
-                self.count("peer applied another decision");
+        if let Some(known) = self.store.decision(id).map(|decided| decided.op()) {
+            match known == op {
+                true => self.heard_of_kept(id, from),
+                false => self.count("peer applied another decision"),
             }
             return true;
         }

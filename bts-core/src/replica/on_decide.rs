@@ -109,10 +109,7 @@ impl Replica {
         match removal {
             Removal::Decision(decision) => {
                 self.on_peer_decide(from, decision, out);
-                if let Some(kept) = self.store.kept_mut(id) {
-                    kept.applied.insert(from);
-                    self.heard_of_kept(id);
-                }
+                self.heard_of_kept(id, from);
             }
             Removal::Forgotten => self.hear_forgotten(from, id, out),
             Removal::Unknown => {}

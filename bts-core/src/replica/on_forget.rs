@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::on_timer::Timer;
-use super::ranges::WriterSession;
+use super::ranges::{RemovedRanges, WriterSession};
 use super::record::Change;
 use super::store::Kept;
 use super::{Outgoing, Outputs, Principal, Replica};
-use crate::ids::{ClientRef, EntryId, Lsn, ReplicaId, TakeNumber};
+use crate::ids::{ClientRef, EntryId, ReplicaId, TakeNumber};
 use crate::message::{FetchKey, PeerMessage, ReplyBody};
 use crate::time::{Span, Time};
 
@@ -64,12 +64,7 @@ impl Replica {
 
     /// What a client that left said is remembered as long as one of its Takes is.
     pub(super) fn forget_session(&mut self, client: &ClientRef) {
-        if self
-            .store
-            .won_below(client, TakeNumber(u64::MAX))
-            .next()
-            .is_none()
-        {
+        if !self.store.has_won(client) {
             self.forgetting.told.remove(client);
         }
     }
@@ -84,7 +79,7 @@ impl Replica {
 
     /// Forgets what may be, and asks about what should be long since.
     pub(super) fn on_forget_timer(&mut self, out: &mut Outputs) {
-        let mut roots: BTreeMap<WriterSession, Vec<u64>> = BTreeMap::new();
+        let mut roots = RemovedRanges::default();
         let mut sessions = BTreeSet::new();
         for _ in 0..FORGET_BATCH_MAX {
             let Some(id) = self.forgetting.ripe.pop_first() else {
@@ -93,11 +88,7 @@ impl Replica {
             let Some(kept) = self.store.kept(&id) else {
                 continue;
             };
-            let take = kept.decided.take();
-            sessions.insert(ClientRef {
-                key: take.client,
-                session: take.session,
-            });
+            sessions.insert(kept.decided.take().taker());
             match self.ripeness(&id, kept) {
                 Ripeness::Ripe => self.forget(id, &mut roots, out),
                 Ripeness::Unsynced => self.may_be_ripe(id),
@@ -105,8 +96,8 @@ impl Replica {
                 Ripeness::Puts => {}
             }
         }
-        for (session, counters) in roots {
-            self.log(Change::ForgotRoots(session.clone(), ranges(&counters)), out);
+        for (session, ranges) in roots.into_ranges() {
+            self.log(Change::ForgotRoots(session.clone(), ranges), out);
             if let Some(all) = self.store.scattered(&session) {
                 self.log(Change::ForgotRoots(session, all), out);
             }
@@ -124,9 +115,7 @@ impl Replica {
     pub(super) fn hear_forgotten(&mut self, from: ReplicaId, id: &EntryId, out: &mut Outputs) {
         if let Some(kept) = self.store.kept_mut(id) {
             kept.forgot.insert(from);
-            kept.applied.insert(from);
-            self.heard_of_kept(id);
-            return;
+            return self.heard_of_kept(id, from);
         }
         if self.store.is_removed(id) {
             return;
@@ -142,8 +131,12 @@ impl Replica {
         }
     }
 
-    /// A peer logged this kept decision.
-    pub(super) fn heard_of_kept(&mut self, id: &EntryId) {
+    /// A peer logged this decision, which matters if it is kept.
+    pub(super) fn heard_of_kept(&mut self, id: &EntryId, from: ReplicaId) {
+        let Some(kept) = self.store.kept_mut(id) else {
+            return;
+        };
+        kept.applied.insert(from);
         self.settle_stable(id);
         self.may_be_ripe(id.clone());
     }
@@ -170,16 +163,13 @@ impl Replica {
         }
     }
 
-    fn forget(
-        &mut self,
-        id: EntryId,
-        roots: &mut BTreeMap<WriterSession, Vec<u64>>,
-        out: &mut Outputs,
-    ) {
+    fn forget(&mut self, id: EntryId, roots: &mut RemovedRanges, out: &mut Outputs) {
         self.count("forgotten");
         self.ask_no_more(&id);
         match WriterSession::of(&id) {
-            Some((session, seq)) => roots.entry(session).or_default().push(seq.0),
+            Some((session, seq)) => {
+                roots.insert_range(&session, seq.0, seq.0);
+            }
             None => self.log(Change::ForgotPut(id), out),
         }
     }
@@ -192,16 +182,11 @@ impl Replica {
             return Ripeness::Puts;
         }
         // What removed a put was told with what the put was, until that is stable (A1).
-        let put = |(index, _)| id.put(index);
-        let mut puts = (0..).zip(&kept.decided.take().puts).filter_map(put);
-        if puts.any(|put| self.is_unstable(&put)) {
+        let take = kept.decided.take();
+        if take.put_ids().any(|put| self.is_unstable(&put)) {
             return Ripeness::Puts;
         }
-        let take = kept.decided.take();
-        let winner = ClientRef {
-            key: take.client,
-            session: take.session,
-        };
+        let winner = take.taker();
         let told = self.forgetting.told.get(&winner).copied();
         let settled = told.unwrap_or_default().max(self.store.settled(&winner));
         let is_settled = take.number < settled || mutant!(ForgottenUnsettled);
@@ -287,25 +272,4 @@ impl Replica {
             self.ask_at(id, after.doubled(1).min(ASK_AFTER_MAX));
         }
     }
-
-    /// After a restart all that is kept is looked at.
-    pub(super) fn look_at_all_kept(&mut self) {
-        let kept = self.store.numbered(Lsn(0));
-        let all: Vec<_> = kept.map(|(_, kept)| kept.decided.id().clone()).collect();
-        all.into_iter().for_each(|id| self.may_be_ripe(id));
-    }
-}
-
-/// Counters as ranges.
-fn ranges(counters: &[u64]) -> Vec<(u64, u64)> {
-    let mut sorted = counters.to_vec();
-    sorted.sort_unstable();
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for counter in sorted {
-        match ranges.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(counter) => *last = counter,
-            _ => ranges.push((counter, counter)),
-        }
-    }
-    ranges
 }

@@ -142,15 +142,17 @@ mod tests {
         }
     }
 
+    fn draw(seed: &mut u64, below: u64) -> u64 {
+        *seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (*seed >> 33) % below
+    }
+
     #[test]
     fn ranges_agree_with_a_set() {
         let mut seed = 7u64;
-        let mut draw = |below: u64| {
-            seed = seed
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            (seed >> 33) % below
-        };
+        let mut draw = |below| draw(&mut seed, below);
         for _ in 0..50 {
             let mut ranges = RemovedRanges::default();
             let mut set = BTreeSet::new();
@@ -182,12 +184,7 @@ mod tests {
     #[test]
     fn ranges_held_by_enough_sets() {
         let mut seed = 7u64;
-        let mut draw = |below: u64| {
-            seed = seed
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            (seed >> 33) % below
-        };
+        let mut draw = |below| draw(&mut seed, below);
         for _ in 0..50 {
             let mut sets = vec![RemovedRanges::default(); 4];
             for _ in 0..12 {

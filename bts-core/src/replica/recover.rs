@@ -16,7 +16,7 @@ use crate::consensus::promise::{PromiseFault, PromisePayload, SignedPromise, Val
 use crate::content::TakePayload;
 use crate::crypto::sign::Kind;
 use crate::crypto::verified::Verified;
-use crate::ids::{Ballot, ClientRef, EntryId, Epoch, OpId, ReplicaId};
+use crate::ids::{Ballot, EntryId, Epoch, OpId, ReplicaId};
 use crate::limits::TAKES_PER_PROMISE_MAX;
 use crate::message::{PeerMessage, Proposal};
 use crate::time::Span;
@@ -329,12 +329,7 @@ impl Replica {
         let Ok(choice) = choose(self.size, &promises) else {
             return;
         };
-        let waits = |take: &TakePayload| {
-            self.sessions.is_connected(&ClientRef {
-                key: take.client,
-                session: take.session,
-            })
-        };
+        let waits = |take: &TakePayload| self.sessions.is_connected(&take.taker());
         let value = choice.pick(waits);
         let takes = self.takes_named(id, &promises, value);
         let evidence = match value {

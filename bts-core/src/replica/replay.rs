@@ -58,7 +58,6 @@ impl Replica {
         replica.store.drop_leftovers();
         replica.store.unsettle_idle();
         replica.reopen_all(out);
-        replica.look_at_all_kept();
         out.obsolete.append(&mut replica.store.take_obsolete());
         Ok(replica)
     }

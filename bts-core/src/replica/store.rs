@@ -339,15 +339,14 @@ impl Store {
         if mutant!(OneContentRemoved) || mutant!(RemovalDropped) {
             return self.decide_but_keep(lsn, decided);
         }
-        let contents = self.remove_slot(id);
+        let mut contents = self.remove_slot(id);
         let puts = decided.puts();
         // Who asks for what it removed is told of the decision, until it is stable: after a restart
         // too (A1). A Take without puts is stable from the start.
-        let needed = match puts.is_empty() {
-            true => self.discard(contents),
-            false => contents,
-        };
-        self.removed.keep(decided, lsn, needed);
+        if puts.is_empty() {
+            self.discard(std::mem::take(&mut contents));
+        }
+        self.removed.keep(decided, lsn, contents);
         for put in puts {
             // One that was skipped before its origin came stays away.
             if !self.removed.is_skipped(&put.id) {
@@ -396,10 +395,9 @@ impl Store {
     }
 
     /// These records are not needed any more.
-    pub(super) fn discard(&mut self, records: Vec<Lsn>) -> Vec<Lsn> {
+    pub(super) fn discard(&mut self, records: Vec<Lsn>) {
         let obsolete = records.into_iter().map(Obsolete::now);
         self.obsolete.extend(obsolete);
-        Vec::new()
     }
 
     /// Removes what is present of an entry, and what the replica bound itself to; the records of its

@@ -10,6 +10,7 @@ use bts_core::tuple::Tuple;
 
 use crate::cast::{Client, Target, any, bare, read, task};
 use crate::support::World;
+use crate::turmoil::Dice;
 
 const A_WHILE: Span = Span::from_millis(1_000);
 
@@ -178,8 +179,7 @@ fn forget_a1_not_while_the_end_of_a_put_is_unstable() {
     world.pass(A_WHILE);
     assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
     world.prune(0, || true);
-    world.restart(0);
-    world.step(0, bts_core::replica::Input::ClientConnected(client.at));
+    world.restart_with(0, &[&client]);
     let body = read(any("task"), ReadMode::Rdp);
     let answer = world.ask(&client, 0, body);
     let Some(ReplyBody::Found { moved, .. }) = answer else {
@@ -266,9 +266,8 @@ fn forget_after_a_restart_peers_are_asked() {
     }
     world.pass(A_WHILE);
     assert_eq!(said(&mut world, &client, 0, &target), Said::Forgotten);
-    world.restart(2);
+    world.restart_with(2, &[&client]);
     world.settled.clear();
-    world.step(2, bts_core::replica::Input::ClientConnected(client.at));
     assert_eq!(said(&mut world, &client, 2, &target), Said::Decided);
     world.heal();
     world.pass(Span::from_millis(20_000));
@@ -297,8 +296,7 @@ fn forget_survives_a_restart() {
         "{left} records are left of {} entries",
         targets.len()
     );
-    world.restart(0);
-    world.step(0, bts_core::replica::Input::ClientConnected(client.at));
+    world.restart_with(0, &[&client]);
     for (target, decision) in targets.iter().zip(&decisions) {
         let Content::Signed(entry) = target.content.clone() else {
             panic!("a written entry")
@@ -317,45 +315,32 @@ fn picture(world: &mut World, client: &Client, at: u16, targets: &[Target]) -> V
         .collect()
 }
 
-/// A small generator, so that a failing case is a number.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.0 >> 33) as usize % end
-    }
-}
-
 /// One life of four replicas: entries, swaps and takes, some by a client that never settles, and one
 /// replica away for a part of it.
 fn live(seed: u64) -> (World, Client, Vec<Target>) {
-    let mut draw = Draw(seed);
+    let mut dice = Dice(seed);
     let mut world = World::of_four();
     let (client, crashed) = (world.client(1), world.client(2));
     let mut all = Vec::new();
     let mut present: Vec<Target> = Vec::new();
     let (mut number, mut at) = (0, ALL.to_vec());
     for seq in 0..30 {
-        match draw.below(10) {
+        match dice.below(10) {
             0..3 => {
                 let target = world.out(&client, seq, task(seq), &at);
                 present.push(target.clone());
                 all.push(target);
             }
             3..8 if !present.is_empty() => {
-                let target = present.swap_remove(draw.below(present.len()));
-                let who = match draw.below(4) {
+                let target = present.swap_remove(dice.below(present.len() as u64) as usize);
+                let who = match dice.below(4) {
                     0 => &crashed,
                     _ => &client,
                 };
-                let puts = [0, 0, 1, 1, 2][draw.below(5)];
+                let puts = [0, 0, 1, 1, 2][dice.below(5) as usize];
                 let mut epoch = 0;
-                while draw.below(2) == 0 && epoch < 3 {
-                    if draw.below(2) == 0 {
+                while dice.below(2) == 0 && epoch < 3 {
+                    if dice.below(2) == 0 {
                         let take = client.take(&target, epoch, 500);
                         let vote = ClientBody::Take(bare(&take));
                         world.send(&client, 0, vote);
@@ -408,12 +393,11 @@ fn forget_any_shortened_log_leads_to_the_same_replica() {
         for at in [0, 3] {
             let before = picture(&mut world, &client, at, &all);
             let whole = world.log_of(at).to_vec();
-            let mut draw = Draw(seed);
+            let mut dice = Dice(seed);
             for share in [0, 1, 2, 4] {
-                world.prune(at, || draw.below(4) < share);
+                world.prune(at, || dice.below(4) < share);
                 world.isolate(at);
-                world.restart(at);
-                world.step(at, bts_core::replica::Input::ClientConnected(client.at));
+                world.restart_with(at, &[&client]);
                 let told = world.wire.len();
                 world.pass(Span::from_millis(3_000));
                 let is_promise = |(by, _, m): &(u16, u16, PeerMessage)| {

@@ -16,12 +16,6 @@ fn alone() -> (World, Client, Client) {
     (world, one, other)
 }
 
-fn reconnect(world: &mut World, clients: &[&Client]) {
-    for client in clients {
-        world.step(0, Input::ClientConnected(client.at));
-    }
-}
-
 fn count(world: &World, is_it: impl Fn(&PeerMessage) -> bool) -> usize {
     world.wire.iter().filter(|(_, _, m)| is_it(m)).count()
 }
@@ -34,8 +28,7 @@ fn restart_a11_first_vote_is_kept() {
     let target = world.out(&one, 1, task(1), &[0]);
     let (mine, theirs) = (one.take(&target, 0, 1), other.take(&target, 0, 1));
     world.ask(&one, 0, ClientBody::Take(bare(&mine)));
-    world.restart(0);
-    reconnect(&mut world, &[&one, &other]);
+    world.restart_with(0, &[&one, &other]);
     let answer = world.ask(&other, 0, ClientBody::Take(bare(&theirs)));
     assert!(
         matches!(answer, Some(ReplyBody::Contended { .. })),
@@ -54,8 +47,7 @@ fn restart_vote_that_never_left_is_free_again() {
     let answer = world.ask(&one, 0, ClientBody::Take(bare(&one.take(&target, 0, 1))));
     assert_eq!(answer, None, "it is not synced");
     world.slow.clear();
-    world.restart(0);
-    reconnect(&mut world, &[&one, &other]);
+    world.restart_with(0, &[&one, &other]);
     let answer = world.ask(
         &other,
         0,
@@ -113,8 +105,7 @@ fn restart_promise_is_kept_and_repeated() {
     let before = promises(&world);
     assert!(!before.is_empty(), "it entered ballot 1");
     world.wire.clear();
-    world.restart(0);
-    reconnect(&mut world, &[&one, &other]);
+    world.restart_with(0, &[&one, &other]);
     world.step(0, Input::PeerConnected(ReplicaId(2), 0));
     assert_eq!(promises(&world), before[..1], "to the one who connected");
     world.pass(WINDOW.doubled(2));
@@ -138,8 +129,7 @@ fn restart_timers_of_open_instances_run() {
     let (mut world, one, _) = alone();
     let target = world.out(&one, 1, task(1), &[0]);
     world.ask(&one, 0, ClientBody::Take(bare(&one.take(&target, 0, 1))));
-    world.restart(0);
-    reconnect(&mut world, &[&one]);
+    world.restart_with(0, &[&one]);
     world.pass(WINDOW.doubled(1));
     let status = world.status(&one, 0, &target).expect("present");
     assert_eq!(status.promised, Ballot(1));
@@ -160,8 +150,7 @@ fn restart_lock_is_kept() {
         released: None,
     };
     world.ask(&one, 0, ClientBody::Lock(request));
-    world.restart(0);
-    reconnect(&mut world, &[&one]);
+    world.restart_with(0, &[&one]);
     let status = world.status(&one, 0, &target).expect("present");
     assert_eq!(status.lock, Some(lock));
 }
@@ -175,8 +164,7 @@ fn restart_decision_is_kept_and_not_yet_stable() {
     let puts = [Tuple(vec!["done".into()])];
     let decision = world.decision(&one.take_and_put(&target, 0, 1, &puts));
     world.peer(1, 0, PeerMessage::Decide(decision.clone()));
-    world.restart(0);
-    reconnect(&mut world, &[&one]);
+    world.restart_with(0, &[&one]);
     assert!(world.is_removed(&one, 0, &target.id));
     let answer = world.ask(&one, 0, read(any("task"), ReadMode::Rdp));
     let Some(ReplyBody::Found {
@@ -202,8 +190,7 @@ fn restart_b4_iv_watch_of_an_earlier_run_says_nothing() {
     };
     let old = watch(&mut world, "task");
     world.out(&one, 1, task(1), &[0]);
-    world.restart(0);
-    reconnect(&mut world, &[&one]);
+    world.restart_with(0, &[&one]);
     watch(&mut world, "other");
     let body = ClientBody::StillEmpty {
         watch: old,

@@ -193,6 +193,14 @@ impl World {
         self.sync(i);
     }
 
+    /// The same, and these clients connect anew.
+    pub(crate) fn restart_with(&mut self, i: u16, clients: &[&Client]) {
+        self.restart(i);
+        for client in clients {
+            self.step(i, Input::ClientConnected(client.at));
+        }
+    }
+
     /// The whole log of a replica.
     pub(crate) fn log_of(&self, i: u16) -> &[(Lsn, Record)] {
         &self.disks[usize::from(i)].0

@@ -246,11 +246,8 @@ impl Work<'_> {
     }
 
     fn judge_puts(&mut self) {
-        let of = |(id, take): (&EntryId, &Verified<TakePayload>)| -> Vec<_> {
-            let indices = (0..).take(take.puts.len());
-            indices.filter_map(|index| id.put(index)).collect()
-        };
-        let puts: Vec<_> = self.united.takes().flat_map(of).collect();
+        let takes = self.united.takes();
+        let puts: Vec<_> = takes.flat_map(|(_, take)| take.put_ids()).collect();
         for put in puts {
             if self.united.taken(&put).is_some() {
                 continue;

@@ -48,10 +48,14 @@ impl Store {
         });
     }
 
+    /// True if a decision of this session is kept.
+    pub(in crate::replica) fn has_won(&self, winner: &ClientRef) -> bool {
+        self.removed.has_won(winner)
+    }
+
     /// True if no put of this decision is present.
     pub(in crate::replica) fn puts_are_gone(&self, kept: &Kept) -> bool {
-        let put = |(index, _)| kept.decided.id().put(index);
-        let mut puts = (0..).zip(&kept.decided.take().puts).filter_map(put);
+        let mut puts = kept.decided.take().put_ids();
         puts.all(|put| !self.live_puts.contains(&put))
     }
 
@@ -89,7 +93,7 @@ impl Store {
         let gone = |id: &&EntryId| is_empty(id) && self.is_removed(id);
         let leftovers: Vec<_> = self.slots.keys().filter(gone).cloned().collect();
         for id in leftovers {
-            self.remove_slot(&id);
+            self.clear_slot(&id);
         }
     }
 
@@ -136,23 +140,26 @@ impl Store {
     /// Drops all that is known of an entry whose decision was forgotten. None of its puts is present
     /// but in a replay that did not meet the records of their end.
     fn purge(&mut self, id: &EntryId) {
-        let contents = self.remove_slot(id);
-        self.discard(contents);
+        self.clear_slot(id);
         let Some((decided, obsolete)) = self.removed.drop_kept(id) else {
             return;
         };
         self.obsolete.extend(obsolete);
-        for put in decided.puts() {
-            if self.live_puts.contains(&put.id) {
-                let records = self.remove_slot(&put.id);
-                self.discard(records);
+        for put in decided.take().put_ids() {
+            if self.live_puts.contains(&put) {
+                self.clear_slot(&put);
             }
         }
     }
 
+    /// Drops what is present of an entry, and the records of it.
+    fn clear_slot(&mut self, id: &EntryId) {
+        let records = self.remove_slot(id);
+        self.discard(records);
+    }
+
     pub(super) fn skip(&mut self, id: &EntryId) {
-        let contents = self.remove_slot(id);
-        self.discard(contents);
+        self.clear_slot(id);
         self.removed.skip(id);
     }
 

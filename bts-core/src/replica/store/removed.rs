@@ -100,7 +100,8 @@ impl Removed {
 
     pub(super) fn keep(&mut self, decided: &Arc<DecidedTake>, lsn: Lsn, contents: Vec<Lsn>) {
         let id = decided.id().clone();
-        let (winner, number) = winner_of(decided);
+        let take = decided.take();
+        let (winner, number) = (take.taker(), take.number);
         self.by_number.insert(lsn, id.clone());
         self.of_winner
             .entry(winner)
@@ -161,7 +162,8 @@ impl Removed {
     pub(super) fn drop_kept(&mut self, id: &EntryId) -> Option<(Arc<DecidedTake>, Vec<Obsolete>)> {
         let kept = self.kept.remove(id)?;
         self.by_number.remove(&kept.lsn);
-        let (winner, number) = winner_of(&kept.decided);
+        let take = kept.decided.take();
+        let (winner, number) = (take.taker(), take.number);
         if let Some(won) = self.of_winner.get_mut(&winner) {
             won.remove(&(number, id.clone()));
             if won.is_empty() {
@@ -245,12 +247,3 @@ impl Removed {
 
 /// Records of ranges of one session before one takes their place.
 const RANGE_RECORDS_MAX: usize = 16;
-
-fn winner_of(decided: &DecidedTake) -> (ClientRef, TakeNumber) {
-    let take = decided.take();
-    let winner = ClientRef {
-        key: take.client,
-        session: take.session,
-    };
-    (winner, take.number)
-}
