@@ -252,8 +252,7 @@ impl Replica {
             }
         });
         if !mutant!(ReleaseWakesNobody) {
-            let contents = self.contents_of(id);
-            contents.iter().for_each(|content| self.wake(content, out));
+            self.wake_again(id, out);
         }
         self.stash.wake(id);
     }

@@ -20,28 +20,46 @@ pub(super) struct Hint {
 }
 
 impl Replica {
-    /// A content became present, or is free again.
+    /// A content became present.
     pub(super) fn wake(&mut self, content: &HeldContent, out: &mut Outputs) {
-        let space = content.id.space();
+        self.wake_for(&content.id, std::slice::from_ref(content), out);
+    }
+
+    /// An entry is free again. A `rd` hears of the one of its contents that has the least hash, which is
+    /// the same everywhere; of the others it heard when they arrived. Who signs many contents for one id
+    /// does not get many messages for one release.
+    pub(super) fn wake_again(&mut self, id: &EntryId, out: &mut Outputs) {
+        let mut contents = self.contents_of(id);
+        contents.sort_by_key(|content| content.hash);
+        self.wake_for(id, &contents, out);
+    }
+
+    fn wake_for(&mut self, id: &EntryId, contents: &[HeldContent], out: &mut Outputs) {
+        let space = id.space();
         let policy = std::sync::Arc::clone(&self.options.configuration);
-        let access = content.access.as_ref();
-        self.sessions
-            .break_watches(space, &content.tuple, |watch| match watch.mode.takes() {
-                true => policy.policy().may_take(&watch.client.key, space, access),
-                false => policy.policy().may_read(&watch.client.key, space, access),
-            });
-        let waiters = self.sessions.waiters_for(space, &content.tuple);
-        let mut takers = false;
-        for key in waiters {
-            match self.sessions.waiter(&key).map(|waiter| waiter.mode.takes()) {
-                Some(true) => takers = true,
-                Some(false) => self.push(key, content, out),
-                None => {}
+        let (mut told, mut takers) = (BTreeSet::new(), false);
+        for content in contents {
+            let access = content.access.as_ref();
+            self.sessions
+                .break_watches(space, &content.tuple, |watch| match watch.mode.takes() {
+                    true => policy.policy().may_take(&watch.client.key, space, access),
+                    false => policy.policy().may_read(&watch.client.key, space, access),
+                });
+            for key in self.sessions.waiters_for(space, &content.tuple) {
+                match self.sessions.waiter(&key).map(|waiter| waiter.mode.takes()) {
+                    Some(true) => takers = true,
+                    Some(false) if !told.contains(&key) => {
+                        if self.push(key, content, out) {
+                            told.insert(key);
+                        }
+                    }
+                    Some(false) | None => {}
+                }
             }
         }
         if takers {
-            self.hints.remove(&content.id);
-            self.tell_next(&content.id, out);
+            self.hints.remove(id);
+            self.tell_next(id, out);
         }
     }
 
@@ -109,22 +127,24 @@ impl Replica {
         self.hints.insert(id.clone(), hint);
     }
 
-    fn push(&mut self, key: WaiterKey, content: &HeldContent, out: &mut Outputs) {
+    /// Names the content to the waiter, unless it may not have it: was it told?
+    fn push(&mut self, key: WaiterKey, content: &HeldContent, out: &mut Outputs) -> bool {
         let Some(waiter) = self.sessions.waiter(&key) else {
-            return;
+            return false;
         };
         let (takes, full) = (waiter.mode.takes(), waiter.full);
         if !self.may(&key.0, content, takes) {
-            return;
+            return false;
         }
         let named = [(content.id.clone(), content.hash)].into_iter();
         let Some(candidate) = self.describe(&key.0, named, full).pop() else {
-            return;
+            return false;
         };
         self.count("pushed");
         match takes {
             true => self.reply(key.0, key.1, ReplyBody::Push(candidate), out),
             false => self.promise(key.0, key.1, ReplyBody::Push(candidate)),
         }
+        true
     }
 }

@@ -6,6 +6,7 @@ use bts_core::ids::{EntryId, OpId, WatchId};
 use bts_core::limits::WATCHES_PER_SESSION_MAX;
 use bts_core::message::{Candidate, ClientBody, PeerMessage, ReadMode, ReplyBody, Since};
 use bts_core::replica::Input;
+use bts_core::template::{Pattern, Template};
 use bts_core::time::Span;
 
 use crate::cast::{Client, Target, any, bare, read, task};
@@ -416,6 +417,26 @@ fn reads_b6_release_wakes() {
     let (id, certificate) = (target.id.clone(), world.release(&target.id, 0));
     world.peer(1, 0, PeerMessage::Released { id, certificate });
     assert_eq!((pushes(&world, &taker), pushes(&world, &reader)), (2, 2));
+}
+
+/// Who signs one id many times does not make each release that many messages to each `rd`.
+#[test]
+fn reads_b6_release_is_told_once_however_many_contents_the_entry_has() {
+    let (mut world, client) = alone();
+    let (reader, other) = (world.client(2), world.client(3));
+    let targets = [1, 2, 3].map(|number| world.out(&client, 1, task(number), &[0]));
+    world.send(&reader, 0, read(any("task"), ReadMode::Rd));
+    let last = Template(task(3).0.into_iter().map(Pattern::Exact).collect());
+    world.send(&other, 0, read(last, ReadMode::Rd));
+    let id = targets[0].id.clone();
+    world.ask(
+        &client,
+        0,
+        ClientBody::Take(bare(&client.take(&targets[0], 0, 2))),
+    );
+    let certificate = world.release(&id, 0);
+    world.peer(1, 0, PeerMessage::Released { id, certificate });
+    assert_eq!((pushes(&world, &reader), pushes(&world, &other)), (1, 1));
 }
 
 /// A put that goes live wakes like an entry that was written.
