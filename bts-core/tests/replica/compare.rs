@@ -87,15 +87,21 @@ fn compare_r76_a_hole_that_nobody_tells_of_is_filled() {
     assert_eq!(fetched, Some(1));
 }
 
-#[test]
-fn compare_r76_two_that_lack_something_of_the_other_both_get_it() {
+/// Entries with these numbers, one at each of two replicas, which then meet and compare.
+fn met_after_writing_apart(numbers: [u64; 2]) -> (World, Client, Target, Target) {
     let mut world = World::with_real(&[0, 1]);
     world.isolate(0);
     let client = world.client(1);
-    let one = world.out(&client, 1, task(1), &[0]);
-    let other = world.out(&client, 2, task(2), &[1]);
+    let one = world.out(&client, numbers[0], task(1), &[0]);
+    let other = world.out(&client, numbers[1], task(2), &[1]);
     world.heal();
     world.pass(Span::from_millis(1000));
+    (world, client, one, other)
+}
+
+#[test]
+fn compare_r76_two_that_lack_something_of_the_other_both_get_it() {
+    let (mut world, client, one, other) = met_after_writing_apart([1, 2]);
     assert!(is_held(&mut world, &client, 0, &other));
     assert!(is_held(&mut world, &client, 1, &one));
 }
@@ -103,14 +109,8 @@ fn compare_r76_two_that_lack_something_of_the_other_both_get_it() {
 /// Both contents of an id that its writer signed twice.
 #[test]
 fn compare_r76_several_contents_of_one_id_are_compared() {
-    let mut world = World::with_real(&[0, 1]);
-    world.isolate(0);
-    let client = world.client(1);
-    let one = world.out(&client, 1, task(1), &[0]);
-    let other = world.out(&client, 1, task(2), &[1]);
+    let (mut world, client, one, other) = met_after_writing_apart([1, 1]);
     assert_eq!(one.id, other.id);
-    world.heal();
-    world.pass(Span::from_millis(1000));
     for target in [&one, &other] {
         assert!(is_held(&mut world, &client, 0, target));
         assert!(is_held(&mut world, &client, 1, target));

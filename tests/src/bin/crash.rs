@@ -2,13 +2,13 @@
 //! `cargo run --release -p bts-tests --bin crash -- --cycles 100`. The last line is
 //! `N cycles, acknowledged A, lost L, doubled D`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bts_tests::crash::{self, Plan, Tally};
-use bts_tests::process::be_replica;
-use clap::{Parser, Subcommand};
+use bts_tests::process::Guise;
+use clap::Parser;
 
 /// Kills replicas over and over while clients work: is all that was acknowledged there, once?
 #[derive(Debug, Parser)]
@@ -27,25 +27,13 @@ struct Arguments {
     #[arg(long, default_value_t = 3)]
     clients: usize,
     #[command(subcommand)]
-    role: Option<Role>,
-}
-
-/// What this program is instead, when it starts itself.
-#[derive(Debug, Subcommand)]
-enum Role {
-    /// One of the replicas.
-    #[command(hide = true)]
-    Replica {
-        /// Its settings.
-        #[arg(long)]
-        config: PathBuf,
-    },
+    guise: Option<Guise>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Role::Replica { config }) = &arguments.role {
-        return be_replica(config, None);
+    if let Some(guise) = &arguments.guise {
+        return guise.play();
     }
     let program = std::env::current_exe().expect("a program that runs has a file");
     let plan = Plan {

@@ -2,13 +2,12 @@
 //! `cargo run --release -p bts-tests --bin flow -- --seconds 480`. One line per sample; memory and disk
 //! are of the replicas 0 to 3.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bts_tests::flow::{self, Plan, Sample};
-use bts_tests::process::be_replica;
-use clap::{Parser, Subcommand};
+use bts_tests::process::Guise;
+use clap::Parser;
 
 /// Writes and takes tuples for long: what do replicas keep of it?
 #[derive(Debug, Parser)]
@@ -27,25 +26,13 @@ struct Arguments {
     #[arg(long, default_value_t = 32)]
     at_once: usize,
     #[command(subcommand)]
-    role: Option<Role>,
-}
-
-/// What this program is instead, when it starts itself.
-#[derive(Debug, Subcommand)]
-enum Role {
-    /// One of the replicas.
-    #[command(hide = true)]
-    Replica {
-        /// Its settings.
-        #[arg(long)]
-        config: PathBuf,
-    },
+    guise: Option<Guise>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Role::Replica { config }) = &arguments.role {
-        return be_replica(config, None);
+    if let Some(guise) = &arguments.guise {
+        return guise.play();
     }
     let program = std::env::current_exe().expect("a program that runs has a file");
     let plan = Plan {

@@ -28,7 +28,7 @@ pub use hand::{Hand, Heard};
 pub use lab::{Lab, Within};
 pub use moves::{Target, Votes};
 pub use node::{Node, Role};
-pub use program::be_replica;
+pub use program::{Guise, be_replica};
 pub use proxy::{Proxy, Weather};
 pub use workers::{KEYS, SPACE, Workers, of_key, space_name};
 

@@ -1,13 +1,34 @@
-//! The main part of a program that is one replica.
+//! The main part of a program that is one replica, for itself or as a guise of one that starts itself.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bts_replica::Settings;
+use clap::Subcommand;
 use tracing_subscriber::EnvFilter;
 
 use crate::hostile::{self, Behaviour};
+
+/// What this program is instead, when it starts itself.
+#[derive(Debug, Subcommand)]
+pub enum Guise {
+    /// One of the replicas.
+    #[command(hide = true)]
+    Replica {
+        /// Its settings.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+impl Guise {
+    /// Is that, until it is told to stop.
+    pub fn play(&self) -> ExitCode {
+        let Self::Replica { config } = self;
+        be_replica(config, None)
+    }
+}
 
 /// Is the replica of these settings, correct or hostile, until it is told to stop. It ends when
 /// its standard input does, so that no process is left over when the one that started it is killed.

@@ -33,6 +33,13 @@ fn write_backs(desk: &mut Desk) -> Vec<(u16, RequestId, ())> {
     desk.sent_of(|body| matches!(body, ClientBody::WriteBack { .. }).then_some(()))
 }
 
+fn stored(entry: &Entry) -> ReplyBody {
+    ReplyBody::Status {
+        id: entry.id.clone(),
+        status: status(entry),
+    }
+}
+
 fn decides(desk: &mut Desk, applied: bool) -> Vec<(u16, RequestId, Decision)> {
     desk.sent_of(|body| match body {
         ClientBody::Decide {
@@ -53,11 +60,7 @@ fn writeback_r42b_entry_of_fewer_than_q_is_stored_by_the_others_first() {
     assert_eq!(to, [0, 1, 2], "those that do not report it");
     for replica in 0..2 {
         desk.assert_pending();
-        let stored = ReplyBody::Status {
-            id: entry.id.clone(),
-            status: status(&entry),
-        };
-        desk.reply(replica, asked[0].1, stored);
+        desk.reply(replica, asked[0].1, stored(&entry));
     }
     assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == entry.id));
 }
@@ -85,11 +88,7 @@ fn writeback_reaches_who_reported_it_and_does_not_any_more() {
     assert_eq!(to, [0, 1, 2], "s2 does not keep s0 from being asked");
     for replica in [0, 1] {
         desk.assert_pending();
-        let stored = ReplyBody::Status {
-            id: entry.id.clone(),
-            status: status(&entry),
-        };
-        desk.reply(replica, asked[0].1, stored);
+        desk.reply(replica, asked[0].1, stored(&entry));
     }
     assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == entry.id));
 }
