@@ -104,7 +104,9 @@ impl Replica {
         waiting.retain(|(key, content)| takes(key) && self.may(&key.0, content, true));
         // Whoever was told keeps its place, or the next waiter of its key would come before the
         // first of another.
-        let mut order = telling_order(id, waiting.iter().map(|(key, _)| *key).collect());
+        // Each once, however many contents it may want, or it would take the turns of others.
+        let keys: BTreeSet<_> = waiting.iter().map(|(key, _)| *key).collect();
+        let mut order = telling_order(id, keys.into_iter().collect());
         order.retain(|key| !hint.told.contains(key));
         if order.is_empty() {
             return;

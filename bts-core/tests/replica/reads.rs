@@ -439,6 +439,30 @@ fn reads_b6_release_is_told_once_however_many_contents_the_entry_has() {
     assert_eq!((pushes(&world, &reader), pushes(&world, &other)), (1, 1));
 }
 
+/// D4: nor does a blocked `in` take the turns of others with them.
+#[test]
+fn reads_d4_in_is_told_once_however_many_contents_the_entry_has() {
+    let (mut world, client) = alone();
+    let targets = [1, 2, 3, 4].map(|number| world.out(&client, 1, task(number), &[0]));
+    let waiters = [2, 3, 4].map(|seed| world.client(seed));
+    world.ask(
+        &client,
+        0,
+        ClientBody::Take(bare(&client.take(&targets[0], 0, 2))),
+    );
+    for waiter in &waiters {
+        world.send(waiter, 0, read(any("task"), ReadMode::In));
+    }
+    let (id, certificate) = (targets[0].id.clone(), world.release(&targets[0].id, 0));
+    world.peer(1, 0, PeerMessage::Released { id, certificate });
+    let told = |world: &World| waiters.each_ref().map(|waiter| pushes(world, waiter));
+    assert_eq!(told(&world).iter().sum::<usize>(), 1);
+    world.pass(RESERVATION);
+    assert_eq!(told(&world).iter().sum::<usize>(), 2);
+    world.pass(RESERVATION);
+    assert_eq!(told(&world), [1, 1, 1]);
+}
+
 /// A put that goes live wakes like an entry that was written.
 #[test]
 fn reads_b6_put_going_live_wakes() {
