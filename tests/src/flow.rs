@@ -157,7 +157,7 @@ async fn pairs(
 }
 
 fn sample(cluster: &mut Cluster, after: Duration, before: u64, new: &mut [Duration]) -> Sample {
-    let memory_kib = (0..REPLICAS).map(|replica| memory_kib(cluster.node(replica).pid()));
+    let memory_kib = (0..REPLICAS).map(|replica| memory(cluster.node(replica).pid()).resident_kib);
     let memory_kib = memory_kib.collect();
     let data = |replica| cluster.deployment().data_of(ReplicaId(replica));
     Sample {
@@ -180,15 +180,30 @@ fn latency(all: &mut [Duration]) -> [Duration; 3] {
     [at(500), at(999), at(1000)]
 }
 
-/// What a process has in memory; 0 where the system does not tell.
-fn memory_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    kib.and_then(|kib| kib.parse().ok()).unwrap_or_default()
+/// What a process has in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) resident_kib: u64,
+    /// The most that it had so far.
+    pub(crate) peak_kib: u64,
 }
 
-fn disk_kib(folder: &Path) -> u64 {
+/// What a process has in memory; nothing where the system does not tell.
+pub(crate) fn memory(pid: u32) -> Memory {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        kib.and_then(|kib| kib.parse().ok()).unwrap_or_default()
+    };
+    Memory {
+        resident_kib: kib("VmRSS:"),
+        peak_kib: kib("VmHWM:"),
+    }
+}
+
+/// What the files of a folder take.
+pub(crate) fn disk_kib(folder: &Path) -> u64 {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     let bytes = files
         .filter_map(|file| file.metadata().ok())

@@ -3,7 +3,8 @@
 //! correct clients saw ([`check`]); attacks step by step ([`directed`]); a search through all
 //! states of an instance ([`model`]); rules broken on purpose, to see that somebody notices
 //! ([`mutants`]); the same with real processes ([`process`], [`hostile`]), killed over and over
-//! ([`crash`]) or busy for long ([`flow`]); and what a fuzzer does to every way in ([`fuzz`]).
+//! ([`crash`]), busy for long ([`flow`]), or full of entries ([`live`]); and what a fuzzer does to
+//! every way in ([`fuzz`]).
 
 pub mod adversary;
 pub mod check;
@@ -12,6 +13,7 @@ pub mod directed;
 pub mod flow;
 pub mod fuzz;
 pub mod hostile;
+pub mod live;
 pub mod model;
 pub mod mutants;
 pub mod process;
