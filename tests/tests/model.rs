@@ -1,6 +1,7 @@
 //! The model check with small bounds, whose state counts are known; the long one is
 //! `cargo run --release -p bts-tests --bin model` (docs/verification.md).
 
+use bts_tests::model::forget::{self, ForgetBounds, ForgetTwist, ForgetViolation};
 use bts_tests::model::swap::{self, Read, SwapBounds};
 use bts_tests::model::{self, Bounds, Twist, Verdict, Violation};
 
@@ -165,4 +166,53 @@ fn model_a1_sees_a_swap_that_is_hidden() {
         ..SwapBounds::default()
     };
     assert!(swap::run(&bounds).violation.is_some());
+}
+
+/// Whatever is said in whatever order, an entry that was forgotten stays away, and late replicas lose it too.
+#[test]
+fn model_a5_c1_what_is_forgotten_stays_away() {
+    let verdict = forget::run(&ForgetBounds::default());
+    assert!(verdict.holds(), "{verdict} {:#?}", verdict.violation);
+    assert_eq!((verdict.states, verdict.depth), (55_436, 16));
+    assert!(verdict.forgotten > 0 && verdict.skipped > 0 && verdict.finished > 0);
+}
+
+/// The check sees each broken rule of forgetting, and what comes of it.
+#[test]
+fn model_a5_a6_c1_sees_every_broken_rule_of_forgetting() {
+    let wrong = |twist, strict| {
+        let bounds = ForgetBounds {
+            strict,
+            ..ForgetBounds::breaking(twist)
+        };
+        let verdict = forget::run(&bounds);
+        let (violation, trace) = verdict.violation.expect("a violation");
+        assert!(!trace.is_empty(), "{bounds}");
+        violation
+    };
+    use ForgetTwist as Twist;
+    use ForgetViolation as Wrong;
+    let expected = [
+        (Twist::Unsettled, Wrong::Unsettled, Some(Wrong::WinnerLost)),
+        (Twist::Unlogged, Wrong::Unlogged, Some(Wrong::Returned)),
+        (Twist::PutLives, Wrong::PutLives, Some(Wrong::NeverAlike)),
+        (
+            Twist::OneBelieved,
+            Wrong::Unfounded,
+            Some(Wrong::NeverAlike),
+        ),
+        (
+            Twist::UnknownForgotten,
+            Wrong::Unfounded,
+            Some(Wrong::NeverAlike),
+        ),
+        (Twist::RangeNotStored, Wrong::OtherAfterRestart, None),
+    ];
+    assert_eq!(expected.len(), Twist::all().count());
+    for (twist, itself, consequence) in expected {
+        assert_eq!(wrong(twist, true), itself, "{twist}");
+        if let Some(consequence) = consequence {
+            assert_eq!(wrong(twist, false), consequence, "{twist}");
+        }
+    }
 }

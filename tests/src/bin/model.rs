@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bts_tests::model::forget::{self, ForgetBounds, ForgetTwist};
 use bts_tests::model::swap::{self, Read, SwapBounds};
 use bts_tests::model::{self, Bounds, Twist, Verdict};
 use clap::Parser;
@@ -48,6 +49,9 @@ struct Arguments {
     /// Check reads beside a swap instead, with whole replicas and a whole client.
     #[arg(long)]
     swap: bool,
+    /// Check forgetting instead, with whole replicas; with `--broken all`, each broken rule of it.
+    #[arg(long)]
+    forgetting: bool,
     /// Give up after so many states.
     #[arg(long, default_value_t = 200_000_000)]
     states: usize,
@@ -57,6 +61,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.swap {
         return swaps(arguments.states);
+    }
+    if arguments.forgetting {
+        return forgetting(&arguments);
     }
     let twists = match arguments.broken.as_deref() {
         None => vec![None],
@@ -140,6 +147,46 @@ fn swaps(states_max: usize) -> ExitCode {
         }
     }
     match is_sound {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Real replicas that forget: holds in all the usual bounds, or each broken rule is seen, both by itself
+/// and by what comes of it.
+fn forgetting(arguments: &Arguments) -> ExitCode {
+    let bounds: Vec<_> = match arguments.broken {
+        None => ForgetBounds::usual().collect(),
+        Some(_) => {
+            let strictly = |twist| [true, false].map(|strict| (twist, strict));
+            let broken = ForgetTwist::all().flat_map(strictly);
+            let bounds = broken.map(|(twist, strict)| ForgetBounds {
+                strict,
+                ..ForgetBounds::breaking(twist)
+            });
+            bounds.collect()
+        }
+    };
+    let mut is_as_wanted = true;
+    for bounds in bounds {
+        let bounds = ForgetBounds {
+            states_max: arguments.states,
+            restarts: u8::from(arguments.restarts),
+            ..bounds
+        };
+        let began = Instant::now();
+        let verdict = forget::run(&bounds);
+        if let Some((violation, trace)) = &verdict.violation {
+            for (number, line) in (1..).zip(trace) {
+                println!("{number:3}. {line}");
+            }
+            println!("  => {violation}");
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{bounds}: {verdict} ({seconds:.1} s)");
+        is_as_wanted &= verdict.violation.is_some() == bounds.twist.is_some();
+    }
+    match is_as_wanted {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

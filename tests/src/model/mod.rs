@@ -14,6 +14,7 @@
 
 mod acceptor;
 mod choice;
+pub mod forget;
 mod local;
 mod material;
 mod reader;

@@ -6,6 +6,7 @@ use bts_core::mutant::Mutant;
 
 use super::{Findings, Known, NOBODY};
 use crate::directed;
+use crate::model::forget::{self, ForgetBounds, InPlace};
 use crate::model::{self, Bounds};
 use crate::sim::batch::quietly;
 use crate::sim::run::Run;
@@ -64,7 +65,7 @@ fn schedules() -> Vec<(String, String)> {
     failed.collect()
 }
 
-/// With the usual bounds, then with restarts and one ballot less.
+/// With the usual bounds, then with restarts and one ballot less, then of forgetting.
 fn states(most: usize) -> Option<(u64, String)> {
     let usual = Bounds {
         states_max: most,
@@ -75,7 +76,28 @@ fn states(most: usize) -> Option<(u64, String)> {
         ballots: 1,
         ..usual.clone()
     };
-    objection(&usual).or_else(|| objection(&restarts))
+    objection(&usual)
+        .or_else(|| objection(&restarts))
+        .or_else(|| forgetting(most))
+}
+
+/// Without a put, then a part of what can happen with one.
+fn forgetting(most: usize) -> Option<(u64, String)> {
+    let puts = [(InPlace::Nothing, most), (InPlace::Put, most.min(20_000))];
+    puts.into_iter().find_map(|(in_place, states_max)| {
+        let bounds = ForgetBounds {
+            in_place,
+            states_max,
+            ..ForgetBounds::default()
+        };
+        match quietly(|| forget::run(&bounds)) {
+            Ok(verdict) => {
+                let (violation, _) = verdict.violation?;
+                Some((verdict.states as u64, format!("{violation} (forgetting)")))
+            }
+            Err(panic) => Some((0, panic)),
+        }
+    })
 }
 
 fn objection(bounds: &Bounds) -> Option<(u64, String)> {
