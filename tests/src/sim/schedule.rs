@@ -21,6 +21,18 @@ pub(super) enum Event {
     Act(Box<dyn FnOnce(&mut World) + Send>),
 }
 
+impl Event {
+    /// The machine that it happens to.
+    pub(super) fn node(&self) -> Option<Node> {
+        match self {
+            Self::Arrival(delivery) => Some(delivery.flight.to),
+            Self::Notice(node, _) | Self::Tick(node) => Some(*node),
+            Self::Synced(id) => Some(Node::Replica(*id)),
+            Self::Connect(_) | Self::Act(_) => None,
+        }
+    }
+}
+
 /// What the shells tell their machines of connections.
 #[derive(Debug)]
 pub(super) enum Notice {

@@ -73,6 +73,8 @@ pub struct World {
     pub(super) intercepts: super::links::Intercepts,
     now_us: u64,
     steps: u64,
+    /// Of these, what happened to hostile clients.
+    spam: u64,
     schedule: Schedule,
     violations: Vec<String>,
     healing: bool,
@@ -95,6 +97,7 @@ impl World {
             intercepts: super::links::Intercepts::default(),
             now_us: 0,
             steps: 0,
+            spam: 0,
             schedule: Schedule::default(),
             violations: Vec::new(),
             healing: false,
@@ -173,6 +176,11 @@ impl World {
     /// Events so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// How many of them happened to hostile clients, who are told as much as they ask for.
+    pub fn spam(&self) -> u64 {
+        self.spam
     }
 
     /// True once nothing is broken any more.
@@ -257,6 +265,9 @@ impl World {
             return self.schedule.postpone(next, later);
         }
         self.steps += 1;
+        if let Some(Node::Client(number)) = next.event.node() {
+            self.spam += u64::from(!self.clients[number].honest);
+        }
         match next.event {
             Event::Arrival(delivery) => self.on_arrival(delivery),
             Event::Connect(link) => self.on_connect(link),
@@ -452,14 +463,8 @@ impl World {
     }
 
     fn postponed(&mut self, event: &Event) -> Option<u64> {
-        let node = match event {
-            Event::Arrival(delivery) => delivery.flight.to,
-            Event::Notice(node, _) | Event::Tick(node) => *node,
-            Event::Synced(id) => Node::Replica(*id),
-            Event::Connect(_) | Event::Act(_) => return None,
-        };
         let now_us = self.now_us;
-        let tempo = self.tempo_of(node)?;
+        let tempo = self.tempo_of(event.node()?)?;
         let until = tempo.postponed(now_us)?;
         if let Event::Tick(_) = event {
             tempo.postpone_tick(now_us, until);
@@ -478,10 +483,9 @@ impl World {
     fn tempo(&mut self) -> Tempo {
         let skew = self.setup.skew_per_mille;
         let rate = 1000 + self.rng.between(0, 2 * skew) - skew;
-        let offset_us = if skew == 0 {
-            0
-        } else {
-            self.rng.below(1_000_000)
+        let offset_us = match skew {
+            0 => 0,
+            _ => self.rng.below(1_000_000),
         };
         Tempo::new(Clock::new(offset_us, rate))
     }
