@@ -170,7 +170,7 @@ fn forgetting(arguments: &Arguments) -> ExitCode {
     let mut is_as_wanted = true;
     for bounds in bounds {
         let bounds = ForgetBounds {
-            states_max: arguments.states,
+            states_max: bounds.states_max.min(arguments.states),
             restarts: u8::from(arguments.restarts),
             ..bounds
         };

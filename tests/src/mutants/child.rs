@@ -88,6 +88,7 @@ fn forgetting(most: usize) -> Option<(u64, String)> {
         let bounds = ForgetBounds {
             in_place,
             states_max,
+            ahead: in_place == InPlace::Put,
             ..ForgetBounds::default()
         };
         match quietly(|| forget::run(&bounds)) {

@@ -16,6 +16,9 @@ pub enum InPlace {
     Taken,
 }
 
+/// Of what can happen around a put that is taken in its turn, so many states are visited.
+const TAKEN_STATES_MAX: usize = 5_000_000;
+
 /// How much is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct ForgetBounds {
@@ -23,8 +26,8 @@ pub struct ForgetBounds {
     pub in_place: InPlace,
     /// Whether the last correct replica holds the entry in the beginning, as the others do.
     pub late_holds: bool,
-    /// Whether in the beginning not one replica but two have applied the decision, know it of each
-    /// other, and that its winner knows.
+    /// Whether in the beginning not one replica but two have applied the decision, and that of the put
+    /// if it is taken, know of each other that they applied the first, and that its winner knows.
     pub ahead: bool,
     /// Whether the faulty replica says at once that it applied everything, instead of at any time.
     pub liar_at_once: bool,
@@ -63,16 +66,17 @@ impl ForgetBounds {
     /// All that is explored as a matter of course: a put or none, and one that is taken in its turn; a
     /// late replica that holds the entry, or lacks it.
     pub fn usual() -> impl Iterator<Item = Self> {
-        let puts = [
-            (InPlace::Nothing, false),
-            (InPlace::Put, false),
-            (InPlace::Taken, true),
-        ];
-        let each = |(in_place, ahead)| {
+        let puts = [InPlace::Nothing, InPlace::Put, InPlace::Taken];
+        let each = |in_place| {
             [true, false].map(|late_holds| Self {
                 in_place,
                 late_holds,
-                ahead,
+                ahead: in_place != InPlace::Nothing,
+                dropped: in_place == InPlace::Nothing,
+                states_max: match in_place {
+                    InPlace::Nothing | InPlace::Put => Self::default().states_max,
+                    InPlace::Taken => TAKEN_STATES_MAX,
+                },
                 ..Self::default()
             })
         };

@@ -206,6 +206,10 @@ impl Search {
                     (to, Act::Told(1 - to, Batch::X)),
                     (to, Act::Settled(Entry::X)),
                 ]);
+                if self.bounds.in_place == InPlace::Taken {
+                    state.around.taken = true;
+                    acts.push((to, Act::Decided(Entry::Y)));
+                }
             }
         }
         if self.bounds.liar_at_once {
