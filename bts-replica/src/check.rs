@@ -70,7 +70,7 @@ pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreEr
     })
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "contents",
     "first votes",
     "ballots entered",
@@ -82,6 +82,7 @@ const NAMES: [&str; 11] = [
     "forgotten puts",
     "skipped entries",
     "settled sessions",
+    "stops",
 ];
 
 fn kind(record: &Record) -> usize {
@@ -97,6 +98,7 @@ fn kind(record: &Record) -> usize {
         Record::ForgotPut(_) => 8,
         Record::Skipped(_) => 9,
         Record::Settled(..) => 10,
+        Record::Stopped(_) => 11,
     }
 }
 

@@ -27,6 +27,7 @@ mod replay;
 mod report;
 mod sessions;
 mod stash;
+mod stop;
 mod store;
 mod sweep;
 mod wake;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use crate::configuration::Configuration;
+use crate::crypto::hash::Digest;
 use crate::crypto::sign::Signer;
 use crate::crypto::verified::{VerifiedRoots, Verifier};
 use crate::ids::{ClientRef, EntryId, Incarnation, Lsn, PublicKey, ReplicaId};
@@ -84,6 +86,8 @@ pub enum Input {
     /// room again. All that was logged before must be synced, so that the replica may have to be
     /// recovered first.
     Frozen(Option<String>),
+    /// The configuration ends, for this purpose. The shell has checked who orders it.
+    Stop(Digest),
 }
 
 /// What a replica is told at its start.
@@ -209,6 +213,9 @@ impl Replica {
     /// Takes one input to its end.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) {
         self.now = self.now.max(now);
+        if self.stopped().is_some() {
+            return self.handle_stopped(input, out);
+        }
         match input {
             Input::ClientConnected(client) => self.sessions.connect(client),
             Input::ClientGone(client) => self.on_client_gone(client),
@@ -227,8 +234,9 @@ impl Replica {
             }
             Input::Tick => {}
             Input::Frozen(why) => self.on_frozen(why),
+            Input::Stop(purpose) => self.on_stop(purpose, out),
         }
-        if self.frozen.is_none() {
+        if self.frozen.is_none() && self.stopped().is_none() {
             self.on_stashed(out);
             self.on_timers(out);
             self.on_stashed(out);
@@ -239,7 +247,8 @@ impl Replica {
 
     /// When the replica wants a [`Input::Tick`], and what for.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
-        self.timers.next().filter(|_| self.frozen.is_none())
+        let rests = self.frozen.is_some() || self.stopped().is_some();
+        self.timers.next().filter(|_| !rests)
     }
 
     /// Number after the last decision of this peer's stream that was heard of, for the Hello.

@@ -9,6 +9,7 @@ use super::ranges::WriterSession;
 use crate::consensus::certificate::{Certificate, Value};
 use crate::consensus::promise::SignedPromise;
 use crate::content::{DecidedTake, Decision, HeldContent, Outcome, Source, TakePayload};
+use crate::crypto::hash::Digest;
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
 use crate::ids::{Ballot, ClientRef, EntryId, Epoch, TakeNumber};
@@ -39,6 +40,8 @@ pub enum Record {
     Skipped(EntryId),
     /// All Takes of the session below this number are settled.
     Settled(ClientRef, TakeNumber),
+    /// The replica stopped for good, for this purpose. No record follows.
+    Stopped(Digest),
 }
 
 /// One verified step.
@@ -66,6 +69,8 @@ pub(super) enum Change {
     Skipped(EntryId),
     /// Takes of a session are settled.
     Settled(ClientRef, TakeNumber),
+    /// The replica stopped for good.
+    Stopped(Digest),
 }
 
 impl Change {
@@ -96,6 +101,7 @@ impl Change {
             Record::ForgotPut(id) => Self::ForgotPut(id),
             Record::Skipped(id) => Self::Skipped(id),
             Record::Settled(client, number) => Self::Settled(client, number),
+            Record::Stopped(purpose) => Self::Stopped(purpose),
         })
     }
 
@@ -125,6 +131,7 @@ impl Change {
             Self::ForgotPut(id) => Record::ForgotPut(id.clone()),
             Self::Skipped(id) => Record::Skipped(id.clone()),
             Self::Settled(client, number) => Record::Settled(*client, *number),
+            Self::Stopped(purpose) => Record::Stopped(*purpose),
         }
     }
 }

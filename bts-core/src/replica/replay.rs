@@ -55,6 +55,9 @@ impl Replica {
                 .replay(&own, lsn, record)
                 .map_err(|why| Unreplayable { lsn, why })?;
         }
+        if replica.stopped().is_some() {
+            return Ok(replica);
+        }
         replica.store.drop_leftovers();
         replica.store.unsettle_idle();
         replica.reopen_all(out);
@@ -139,6 +142,7 @@ fn is_forgotten(record: &Record) -> bool {
         | Record::ForgotRoots(..)
         | Record::ForgotPut(_)
         | Record::Skipped(_)
-        | Record::Settled(..) => false,
+        | Record::Settled(..)
+        | Record::Stopped(_) => false,
     }
 }

@@ -97,6 +97,8 @@ pub(super) struct Store {
     open_votes: BTreeMap<PublicKey, usize>,
     live: u64,
     obsolete: Vec<Obsolete>,
+    /// What the replica stopped for, for good.
+    stopped: Option<Digest>,
 }
 
 impl Store {
@@ -137,6 +139,7 @@ impl Store {
             Change::ForgotPut(id) => self.forget_put(lsn, id),
             Change::Skipped(id) => self.skip(id),
             Change::Settled(client, number) => self.settle(lsn, client, *number),
+            Change::Stopped(purpose) => self.stopped = Some(*purpose),
         }
     }
 
@@ -149,6 +152,11 @@ impl Store {
     pub(super) fn bound_ids(&self) -> impl Iterator<Item = &EntryId> {
         let contested = self.slots.iter().filter(|(_, slot)| slot.is_contested());
         contested.map(|(id, _)| id)
+    }
+
+    /// What the replica stopped for, if it did.
+    pub(super) fn stopped(&self) -> Option<Digest> {
+        self.stopped
     }
 
     /// Entries in which the replica bound itself, or of which it knows a release.

@@ -24,8 +24,10 @@ pub(crate) fn export(world: &World, replica: u16, records: &[Record]) -> Result<
     Export::verify(&world.verifier, PURPOSE, header, bytes)
 }
 
+/// The records of a replica that stopped after them, and their seal.
 fn sealed(world: &World, replica: u16, records: &[Record]) -> (SignedBytes, Vec<Vec<u8>>) {
-    let bytes: Vec<_> = records.iter().map(codec::encode).collect();
+    let end = Record::Stopped(PURPOSE);
+    let bytes: Vec<_> = records.iter().chain([&end]).map(codec::encode).collect();
     let signer = &world.signers[usize::from(replica)];
     let header = sign_export(signer, PURPOSE, bytes.iter().map(Vec::as_slice));
     (header, bytes)
@@ -317,6 +319,14 @@ fn handover_c8_exports_are_bound_to_what_they_are_for() {
     assert_eq!(verify(&header, PURPOSE, &bytes), None);
     let elsewhere = verify(&header, Digest([4; 32]), &bytes);
     assert_eq!(elsewhere, Some(BadExport::OtherPurpose));
+    let going_on = &bytes[..bytes.len() - 1];
+    let header_of_it = sign_export(
+        &world.signers[1],
+        PURPOSE,
+        going_on.iter().map(Vec::as_slice),
+    );
+    let going_on = verify(&header_of_it, PURPOSE, going_on);
+    assert_eq!(going_on, Some(BadExport::NotStopped));
     let cut = verify(&header, PURPOSE, &[]);
     assert_eq!(cut, Some(BadExport::OtherRecords));
     let mut changed = bytes.clone();

@@ -14,6 +14,7 @@ mod proposals;
 mod reads;
 mod recover;
 mod restart;
+mod stop;
 mod support;
 mod turmoil;
 mod unions;

@@ -168,7 +168,8 @@ impl Observer {
                 Record::ForgotPut(_) => self.coverage.mark("put forgotten"),
                 Record::Skipped(_) => self.coverage.mark("skipped"),
                 Record::Settled(..) => self.coverage.mark("settled, but kept"),
-                Record::Entry(_)
+                Record::Stopped(_)
+                | Record::Entry(_)
                 | Record::FirstVote(_)
                 | Record::Entered(..)
                 | Record::Prepared(..)

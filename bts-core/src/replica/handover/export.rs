@@ -57,6 +57,9 @@ pub enum BadExport {
     /// A record is none.
     #[error("record {0} cannot be read: {1}")]
     Undecodable(Lsn, DecodeError),
+    /// The records do not end with the word that the replica stopped for this.
+    #[error("its replica did not stop for this")]
+    NotStopped,
     /// A record does not prove itself.
     #[error("record {0} is forged: {1}")]
     Forged(Lsn, Forgery),
@@ -104,6 +107,7 @@ impl Export {
         }
         match first_fault {
             Some(fault) => Err(fault),
+            None if export.store.stopped() != Some(purpose) => Err(BadExport::NotStopped),
             None => Ok(export),
         }
     }

@@ -18,6 +18,9 @@ impl Store {
     /// Whether a change that a log claims fits what the log said before. Obsolete records may be
     /// there or not, each by itself: those whose predecessors are not are passed over.
     pub(in crate::replica) fn admits(&self, change: &Change) -> Result<Admitted, &'static str> {
+        if self.stopped.is_some() {
+            return Err("the replica had stopped before");
+        }
         let (id, epoch) = match change {
             Change::Entry(content) => (&content.id, None),
             Change::FirstVote(take) => (&take.id, Some(take.epoch)),
@@ -29,7 +32,8 @@ impl Store {
             Change::ForgotRoots(..)
             | Change::ForgotPut(_)
             | Change::Skipped(_)
-            | Change::Settled(..) => return Ok(Admitted::Fits),
+            | Change::Settled(..)
+            | Change::Stopped(_) => return Ok(Admitted::Fits),
         };
         if matches!(change, Change::Decided(_)) && !id.is_root() {
             // That of its origin may be forgotten, and then the put was never inserted here.
@@ -73,7 +77,8 @@ impl Store {
             | Change::ForgotRoots(..)
             | Change::ForgotPut(_)
             | Change::Skipped(_)
-            | Change::Settled(..) => true,
+            | Change::Settled(..)
+            | Change::Stopped(_) => true,
         };
         match fits {
             true => Ok(Admitted::Fits),
