@@ -256,6 +256,7 @@ fn error_of_outcome(outcome: Outcome) -> Error {
             Error::Malformed(reason)
         }
         Outcome::Refused(Refused::SessionEnded) => refused(false, "our session was ended".into()),
+        Outcome::Refused(Refused::Ended) => refused(false, "the configuration has ended".into()),
         Outcome::Refused(Refused::Starting) => refused(false, "the replicas are starting".into()),
         Outcome::Malformed(reason) => Error::Malformed(reason),
         Outcome::Cancelled => Error::GivenUp(Effect::None),

@@ -149,6 +149,7 @@ mod tests {
             },
             faults: 1,
             addresses: (0..4).map(|i| format!("127.0.0.1:{}", 7400 + i)).collect(),
+            operators: Vec::new(),
         };
         create_deployment(folder, &plan, Existing::Keep).expect("a new folder");
     }

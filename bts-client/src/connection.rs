@@ -179,7 +179,10 @@ impl Dialers {
     }
 
     /// Dials each address of the replica's host until one answers.
-    async fn dial(&self, member: &Member) -> Result<bts_certs::Authenticated, LinkState> {
+    pub(crate) async fn dial(
+        &self,
+        member: &Member,
+    ) -> Result<bts_certs::Authenticated, LinkState> {
         let addresses = lookup_host(&member.address)
             .await
             .map_err(|error| LinkState::Unreachable(error.to_string()))?;
@@ -207,7 +210,7 @@ impl Dialers {
 }
 
 /// A replica's text, cut, and without anything that could play tricks on a terminal or a log.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let shown = |c: char| match c {
         '"' | '\'' | '\\' => c.to_string(),
         other => other.escape_debug().to_string(),

@@ -21,6 +21,7 @@
 //! * [`Space`] has the operations. They survive the loss and return of connections.
 //! * [`mod@tuple`] makes tuples of Rust values and back; [`mod@template`] says what to look for.
 //! * [`text`] reads and writes tuples as people type them; the `bts` command uses it.
+//! * [`admin`] replaces members of a cluster, for operators.
 //! * [`history`] writes down what clients saw, for judges.
 //! * [`Error`] tells who answered and who did not, what was refused and why, and whether the
 //!   operation may have had an effect.
@@ -29,6 +30,7 @@
 
 #![warn(missing_docs)]
 
+pub mod admin;
 mod call;
 mod client;
 mod config;

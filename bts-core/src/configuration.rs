@@ -52,6 +52,8 @@ pub struct Policy {
     pub others: SpacePolicy,
     /// Clients that may connect at all; a certificate of the CA alone is not a right.
     pub clients: Allow,
+    /// Who may change the members of the cluster. Nobody, if it is empty.
+    pub operators: BTreeSet<PublicKey>,
 }
 
 impl Policy {
@@ -145,17 +147,31 @@ pub struct Configuration {
     by_key: BTreeMap<PublicKey, ReplicaId>,
     policy: Policy,
     context: SigningContext,
+    number: u64,
+    founding: Option<Digest>,
 }
 
 impl Configuration {
     /// Configuration `number` of the cluster: its replicas in order, `faults` of which may be
-    /// Byzantine.
+    /// Byzantine. It is not founded on an earlier one.
     pub fn new(
         cluster: ClusterId,
         number: u64,
         replicas: Vec<PublicKey>,
         faults: usize,
         policy: Policy,
+    ) -> Result<Self, ConfigurationError> {
+        Self::founded(cluster, number, replicas, faults, policy, None)
+    }
+
+    /// The same, and what earlier configurations had decided leads to `founding`.
+    pub fn founded(
+        cluster: ClusterId,
+        number: u64,
+        replicas: Vec<PublicKey>,
+        faults: usize,
+        policy: Policy,
+        founding: Option<Digest>,
     ) -> Result<Self, ConfigurationError> {
         let size = ClusterSize::new(replicas.len(), faults)?;
         let mut by_key = BTreeMap::new();
@@ -171,10 +187,11 @@ impl Configuration {
             .number(number)
             .number(replicas.len() as u64)
             .number(faults as u64);
-        let configuration = replicas
+        let hasher = replicas
             .iter()
-            .fold(hasher, |hasher, key| hasher.part(&key.0))
-            .finish();
+            .fold(hasher, |hasher, key| hasher.part(&key.0));
+        let hasher = founding.iter().fold(hasher, |h, root| h.part(&root.0));
+        let configuration = hasher.finish();
         let context = SigningContext {
             cluster,
             configuration,
@@ -185,7 +202,19 @@ impl Configuration {
             by_key,
             policy,
             context,
+            number,
+            founding,
         })
+    }
+
+    /// How many configurations the cluster had before.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What proofs carried from earlier configurations lead to; `None` in the first.
+    pub fn founding(&self) -> Option<Digest> {
+        self.founding
     }
 
     /// Quorum sizes.

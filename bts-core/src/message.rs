@@ -2,6 +2,7 @@
 //! replica -> replica. Enums are append-only: a variant's position is its tag on the wire
 //! (docs/wire.md). "Synced" beside a message: it leaves only when what it names is on disk.
 
+mod admin;
 mod compare;
 mod hello;
 
@@ -18,6 +19,7 @@ use crate::ids::{
 use crate::template::Template;
 use crate::tuple::Tuple;
 
+pub use admin::{AdminReply, AdminRequest, Standing};
 pub use compare::{Compare, Compared};
 pub use hello::{Hello, HelloReply, HelloRole};
 
@@ -244,7 +246,7 @@ pub enum ReplyBody {
         op: OpId,
     },
     /// An entry that a blocked `rd` or `in` may want. Synced for `rd`, a hint for `in`.
-    Push(Candidate),
+    Push(Box<Candidate>),
     /// The entry is gone.
     Removed {
         /// The entry.
@@ -323,7 +325,7 @@ pub enum Since {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
     /// The decision.
-    Decision(Decision),
+    Decision(Box<Decision>),
     /// It had the decision and was allowed to forget it.
     Forgotten,
     /// It does not know the entry.
@@ -347,6 +349,8 @@ pub enum Refused {
     Forged(String),
     /// The replica cannot store anything at present; the request may be repeated later.
     NoRoom(String),
+    /// The configuration has ended, for good: the next one is in a new cluster file.
+    Ended,
 }
 
 /// How a replica is, for operators. Numbers count since its start.

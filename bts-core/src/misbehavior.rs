@@ -50,6 +50,9 @@ pub enum Forgery {
     /// Two votes of one replica in one certificate.
     #[error("{0} votes twice in one certificate")]
     VoterTwice(ReplicaId),
+    /// No votes, and not what the configuration is founded on either.
+    #[error("what it says is not carried from an earlier configuration")]
+    NotCarried,
     /// About another entry, epoch or ballot than it was sent for.
     #[error("about another entry, epoch or ballot than it was sent for")]
     WrongInstance,

@@ -8,6 +8,7 @@ use bts_core::message::{ClientBody, ClientRequest, Reply, ReplyBody, Report};
 use bts_core::replica::{Input, Options, Outgoing, Outputs, Record, Replica};
 use bts_core::time::Time;
 
+use crate::home;
 use crate::run::options;
 use crate::settings::Settings;
 use crate::store::{DiskStore, Found, Store, StoreError, Totals};
@@ -21,7 +22,7 @@ pub struct Checked {
     is_confirmed: bool,
     peers: usize,
     totals: Totals,
-    kinds: [(&'static str, u64); 11],
+    kinds: [(&'static str, u64); 12],
     /// As the replica made from it reports itself.
     report: Option<Box<Report>>,
 }
@@ -29,6 +30,13 @@ pub struct Checked {
 /// Reads the store in a directory from end to end, and verifies each chunk. With the settings of
 /// the replica it is also replayed, as at a start. Nothing is changed; nobody else may use it.
 pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreError> {
+    let dir = &match settings {
+        Some(settings) => home::store_dir(dir, settings.cluster.configuration().number()),
+        None => home::current_store(dir).map_err(|error| StoreError::Engine {
+            path: dir.to_owned(),
+            what: error.to_string(),
+        })?,
+    };
     let (mut store, found) = DiskStore::inspect(dir)?;
     let ours = settings.map(Settings::owner);
     if let Some(ours) = ours.filter(|ours| ours != store.identity()) {
@@ -39,7 +47,7 @@ pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreEr
         });
     }
     let options = settings.map(|settings| options(settings, store.incarnation()));
-    let mut kinds = [0; 11];
+    let mut kinds = [0; 12];
     let (mut out, mut made) = (Outputs::default(), None);
     store.replay(&mut |log| {
         let log = log.inspect(|(_, record)| kinds[kind(record)] += 1);

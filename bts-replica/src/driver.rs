@@ -98,14 +98,13 @@ where
         Ok(driver)
     }
 
-    /// Drives the machine until the store fails. Cancel-safe between two batches.
-    pub(crate) async fn run(&mut self) -> StoreError {
+    /// Drives the machine until the store fails, or the configuration has ended here. Cancel-safe
+    /// between two batches.
+    pub(crate) async fn run(&mut self) -> Result<(), StoreError> {
         let inbox = self.shell.inbox.clone();
         // What a restarted machine wants to say does not wait for somebody to speak to it.
-        if let Err(error) = self.finish_batch() {
-            return error;
-        }
-        loop {
+        self.finish_batch()?;
+        while !self.has_ended() {
             let wake_at = self.wake_at();
             let takes_more = self.batch.records.len() < WAITING_MAX;
             let handled = tokio::select! {
@@ -120,12 +119,18 @@ where
                 }
             };
             self.shed_backlog();
-            if let Err(error) = handled.and_then(|()| self.finish_batch()) {
-                return error;
-            }
+            handled.and_then(|()| self.finish_batch())?;
             // The connections share this thread, and take of it what is left.
             tokio::task::yield_now().await;
         }
+        Ok(())
+    }
+
+    /// True if the machine has stopped for good and the store says so: what it says is all that will
+    /// ever be in it.
+    fn has_ended(&self) -> bool {
+        let is_durable = self.batch.records.is_empty() && !self.writer.is_busy();
+        self.machine.stopped().is_some() && is_durable && self.frozen.is_none()
     }
 
     fn on_time(&mut self) {
@@ -165,6 +170,7 @@ where
             Arrival::Greet(peer, answer) => self.on_greet(Greeter { peer, answer }),
             Arrival::Remembered => self.on_remembered(),
             Arrival::Disowned => self.on_disowned(),
+            Arrival::Stop(purpose) => self.handle(Input::Stop(purpose)),
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Visitor {
     Client(ClientRef),
     /// A peer.
     Replica(ReplicaId),
+    /// Somebody who may change the members of the cluster.
+    Operator,
 }
 
 /// Why somebody is refused, in words for that somebody.
@@ -46,6 +48,11 @@ pub(crate) enum HelloError {
     KeyOfReplica(ReplicaId),
     #[error("the policy of this cluster does not admit your key: see policy.clients in its file")]
     NotAdmitted,
+    #[error(
+        "your key is not that of an operator: see policy.operators in the cluster file, which only \
+         its next restart makes a replica read again"
+    )]
+    NotAnOperator,
     #[error("you speak as replica {said}, but your certificate is that of a {role}")]
     NotAReplica { said: ReplicaId, role: Role },
     #[error("you speak as replica {0}, but your key is not the configured one")]
@@ -161,6 +168,9 @@ impl Gate {
         if hello.cluster != context.cluster {
             return Err(HelloError::Cluster);
         }
+        if hello.role == HelloRole::Operator {
+            return admit_operator(&self.cluster, identity);
+        }
         if hello.configuration != context.configuration {
             return Err(HelloError::Configuration);
         }
@@ -184,6 +194,7 @@ impl Gate {
                 self.meet(replica, incarnation, position, run)?;
                 Ok(Visitor::Replica(replica))
             }
+            HelloRole::Operator => admit_operator(&self.cluster, identity),
         }
     }
 
@@ -299,6 +310,19 @@ impl Gate {
         met.is_new |= known != Some(now);
         met.peers.insert(peer, now);
         Ok(())
+    }
+}
+
+/// Whether whoever proved `identity` may change the members of the cluster. It need not be admitted as
+/// a client.
+pub(crate) fn admit_operator(
+    cluster: &Cluster,
+    identity: &Identity,
+) -> Result<Visitor, HelloError> {
+    let operators = &cluster.configuration().policy().operators;
+    match operators.contains(&PublicKey(identity.key)) {
+        true => Ok(Visitor::Operator),
+        false => Err(HelloError::NotAnOperator),
     }
 }
 

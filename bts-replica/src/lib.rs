@@ -26,7 +26,9 @@
 mod check;
 mod driver;
 mod endpoint;
+mod handover;
 mod hello;
+mod home;
 mod inbox;
 mod journal;
 mod machine;

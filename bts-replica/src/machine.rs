@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bts_core::crypto::hash::Digest;
 use bts_core::ids::{Lsn, ReplicaId};
 use bts_core::replica::{Input, Options, Outputs, Record, Replica, Unreplayable};
 use bts_core::time::Time;
@@ -18,6 +19,9 @@ pub trait Machine {
 
     /// Number after the last decision of this peer's stream that was heard of, for the Hello.
     fn stream_next(&self, peer: ReplicaId) -> u64;
+
+    /// What it stopped for, if it did. It logs nothing after that.
+    fn stopped(&self) -> Option<Digest>;
 }
 
 /// What a machine is made from, at the start of the process and after the disk was full.
@@ -58,5 +62,9 @@ impl Machine for Replica {
 
     fn stream_next(&self, peer: ReplicaId) -> u64 {
         Self::stream_next(self, peer)
+    }
+
+    fn stopped(&self) -> Option<Digest> {
+        Self::stopped(self)
     }
 }

@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::driver::{Driver, Maker};
-use crate::endpoint::{accept, listen};
+use crate::endpoint::{Again, accept, listen};
 use crate::machine::{Machine, Start};
 use crate::peers::keep_connected;
-use crate::settings::{Durability, Settings};
+use crate::settings::{Durability, MemberError, Settings};
 use crate::shell::Shell;
 use crate::store::{DiskStore, Found, MemoryStore, Peers, Store, StoreError};
 use crate::writer::Writer;
+use crate::{handover, home};
 
 /// How long the goodbyes may take. They are on their way at once; only lost ones are repeated.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
@@ -42,20 +44,68 @@ pub enum RunError {
     /// The store cannot be used, or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The cluster file is of a later configuration than what the data directory holds.
+    #[error(
+        "there is no {}: configuration {number} has not begun at this replica. If it was replaced \
+         just now, start it with the cluster file of before and run `bts admin replace` again; if its data \
+         directory is lost, it has to be replaced", dir.display()
+    )]
+    NotBegun {
+        /// Where its store would be.
+        dir: PathBuf,
+        /// Which configuration.
+        number: u64,
+    },
+    /// The next configuration has no place for it.
+    #[error("not a member of the next configuration: {0}")]
+    Member(#[from] MemberError),
     /// The runtime or the signals of the process cannot be set up.
     #[error("cannot set up the process: {0}")]
     Process(io::Error),
 }
 
 /// Runs a replica in this task until `shutdown` is over, then closes all connections, within a
-/// second, and the store. `make` makes what is driven from its log: [`crate::replica`], or something
-/// else; it is called again when the store had to be opened again. To be called within a tokio
-/// runtime, best one of a single thread.
+/// second, and the store; from one configuration of the cluster to the next, as operators change it. `make`
+/// makes what is driven from its log: [`crate::replica`], or something else; it is called again when the
+/// store had to be opened again. To be called within a tokio runtime, best one of a single thread.
 pub async fn run<M: Machine>(
-    settings: Settings,
-    make: impl FnMut(Start<'_>) -> Result<M, Unreplayable>,
+    mut settings: Settings,
+    mut make: impl FnMut(Start<'_>) -> Result<M, Unreplayable>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    let (mut shutdown, mut again) = (pin!(shutdown), Again::No);
+    loop {
+        let one = (settings.clone(), again);
+        let end = run_in_configuration(one, &mut make, &mut shutdown).await?;
+        again = Again::Yes;
+        let Durability::Sync(home) = &settings.durability else {
+            return Ok(());
+        };
+        if end == End::Shutdown {
+            return Ok(());
+        }
+        let home = home.clone();
+        match handover::serve(settings.clone(), &home, &mut shutdown).await? {
+            Some(next) => settings = settings.in_configuration(next)?,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Why a replica does not run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was told to stop.
+    Shutdown,
+    /// Its configuration has ended.
+    Configuration,
+}
+
+async fn run_in_configuration<M: Machine>(
+    (settings, again): (Settings, Again),
+    make: impl FnMut(Start<'_>) -> Result<M, Unreplayable>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<End, RunError> {
     match settings.durability.clone() {
         Durability::Memory => {
             let store = Opened {
@@ -64,9 +114,10 @@ pub async fn run<M: Machine>(
                 peers: Peers::new(),
                 is_confirmed: false,
             };
-            run_with(settings, store, Writer::memory, make, shutdown).await
+            run_with((settings, again), store, Writer::memory, make, shutdown).await
         }
-        Durability::Sync(dir) => {
+        Durability::Sync(home) => {
+            let dir = dir_of(&settings, &home)?;
             let (store, found) = DiskStore::open(&dir, &settings.owner())?;
             introduce_store(&dir, &store, &found);
             let store = Opened {
@@ -75,8 +126,21 @@ pub async fn run<M: Machine>(
                 is_confirmed: store.is_confirmed(),
                 store,
             };
-            run_with(settings, store, Writer::thread, make, shutdown).await
+            run_with((settings, again), store, Writer::thread, make, shutdown).await
         }
+    }
+}
+
+/// Where the store is. That of a later configuration is made by an operator, but for a replica that begins
+/// with nothing: all others hold what was acknowledged before (R-7.11).
+fn dir_of(settings: &Settings, home: &Path) -> Result<PathBuf, RunError> {
+    let number = settings.cluster.configuration().number();
+    let dir = home::store_dir(home, number);
+    let founding = settings.cluster.founding();
+    let begins_empty = founding.is_none_or(|founding| founding.empty.contains(&settings.id));
+    match begins_empty || dir.exists() {
+        true => Ok(dir),
+        false => Err(RunError::NotBegun { dir, number }),
     }
 }
 
@@ -89,12 +153,12 @@ struct Opened<S> {
 }
 
 async fn run_with<M: Machine, S: Store>(
-    settings: Settings,
+    (settings, again): (Settings, Again),
     opened: Opened<S>,
     employ: fn(S) -> io::Result<Writer<S>>,
     make: impl FnMut(Start<'_>) -> Result<M, Unreplayable>,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), RunError> {
+) -> Result<End, RunError> {
     let Opened {
         store,
         incarnation,
@@ -102,10 +166,7 @@ async fn run_with<M: Machine, S: Store>(
         is_confirmed,
     } = opened;
     let shell = Arc::new(Shell::new(settings, incarnation, peers));
-    let listener = listen(&shell).map_err(|source| RunError::Listen {
-        address: shell.settings.listen,
-        source,
-    })?;
+    let listener = listen(&shell.settings, again).await?;
     introduce(&shell, &listener, incarnation);
     let maker = Maker::new(options(&shell.settings, incarnation), make, employ);
     let mut driver = Driver::start(shell.clone(), store, maker, is_confirmed)?;
@@ -116,15 +177,19 @@ async fn run_with<M: Machine, S: Store>(
         tasks.spawn(keep_connected(shell.clone(), *peer, stopped.clone()));
     }
     let result = tokio::select! {
-        () = shutdown => Ok(()),
-        error = driver.run() => Err(error),
+        () = shutdown => Ok(End::Shutdown),
+        ended = driver.run() => ended.map(|()| End::Configuration),
     };
     tracing::info!("stopping");
     let closed = match result {
-        Ok(()) => driver.close().await,
+        Ok(end) => driver.close().await.map(|()| end),
         Err(error) => Err(error),
     };
-    stop.send_replace(Some("this replica stops".into()));
+    let goodbye = match &closed {
+        Ok(End::Configuration) => "this configuration of the cluster has ended",
+        Ok(End::Shutdown) | Err(_) => "this replica stops",
+    };
+    stop.send_replace(Some(goodbye.into()));
     let goodbyes = async { while tasks.join_next().await.is_some() {} };
     let _ = timeout(SHUTDOWN_PATIENCE, goodbyes).await;
     Ok(closed?)

@@ -11,18 +11,20 @@ use bts_certs::{Authenticated, FrameReader, Identity, Link};
 use bts_core::codec::{self, DecodeError};
 use bts_core::ids::{ClientRef, PublicKey, ReplicaId};
 use bts_core::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
-use bts_core::message::{Hello, HelloReply};
+use bts_core::message::{AdminReply, AdminRequest, Hello, HelloReply, Standing};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::handover::{hear, say};
 use crate::hello::{Place, Visitor};
 use crate::inbox::{Lane, Owner};
 use crate::journal::Kind;
 use crate::roster::Greeting;
+use crate::settings::Durability;
 use crate::shell::{Arrival, Connection, Shell};
 
 /// Longest Hello, in bytes; a real one has some 130.
-const HELLO_BYTES_MAX: usize = 1024;
+pub(crate) const HELLO_BYTES_MAX: usize = 1024;
 /// How long a connection may take to say Hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a client waits at most for this replica to become ready.
@@ -55,6 +57,17 @@ pub(crate) async fn serve(shell: Arc<Shell>, peer: Authenticated) {
         Ok(Visitor::Replica(peer)) => {
             drop(greeting);
             serve_peer(&shell, peer, &identity, link).await;
+        }
+        Ok(Visitor::Operator) => {
+            drop(greeting);
+            let note = "as an operator";
+            shell.journal.note(Kind::Connected, key, &identity, &note);
+            let _ = link
+                .writer
+                .try_send(codec::encode(&shell.gate.welcome(Place::default())));
+            while let Some(request) = hear(&mut link).await {
+                say(&link, &answer_operator(&shell, &request));
+            }
         }
         Err(error) => refuse(&shell, &identity, link, error.reply()).await,
     }
@@ -98,6 +111,41 @@ async fn serve_client(
     };
     read(shell, &mut reader, &lane, identity, decode).await;
     lane.tell(Arrival::ClientClosed(client, id));
+}
+
+/// A replica that has not stopped can only be told to. When it has, the connection ends.
+fn answer_operator(shell: &Shell, request: &AdminRequest) -> AdminReply {
+    let configuration = shell.configuration();
+    let standing = Standing {
+        configuration: configuration.signing_context().configuration,
+        number: configuration.number(),
+        stopped: None,
+    };
+    match request {
+        AdminRequest::Standing => AdminReply::Standing(standing),
+        AdminRequest::Stop { .. } if shell.settings.durability == Durability::Memory => {
+            AdminReply::Refused("it stores nothing, so it has nothing to hand over".into())
+        }
+        AdminRequest::Stop { .. } if shell.is_disowned() => AdminReply::Refused(
+            "it lost its memory, as its peers say, so it has nothing to hand over: give it up"
+                .into(),
+        ),
+        AdminRequest::Stop {
+            configuration,
+            purpose,
+        } if *configuration == standing.configuration => {
+            shell.tell(Arrival::Stop(*purpose));
+            AdminReply::Standing(standing)
+        }
+        AdminRequest::Stop { .. } => {
+            AdminReply::Refused("it is in another configuration than the one to be ended".into())
+        }
+        AdminRequest::Seal
+        | AdminRequest::Records { .. }
+        | AdminRequest::Begin { .. }
+        | AdminRequest::Part { .. }
+        | AdminRequest::Finish => AdminReply::Refused("it has not stopped".into()),
+    }
 }
 
 async fn serve_peer(shell: &Shell, peer: ReplicaId, identity: &Identity, link: Link) {
@@ -158,7 +206,7 @@ async fn read(
     }
 }
 
-async fn read_hello(reader: &mut FrameReader) -> Result<Hello, String> {
+pub(crate) async fn read_hello(reader: &mut FrameReader) -> Result<Hello, String> {
     match timeout(HELLO_PATIENCE, reader.next()).await {
         Ok(Ok(Some(frame))) => codec::decode_client(&frame)
             .map_err(|error| format!("your first frame is no Hello: {error}")),

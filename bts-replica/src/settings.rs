@@ -16,7 +16,7 @@ use bts_core::time::Span;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::store;
+use crate::{home, store};
 
 /// All that a replica needs to know at its start, from a file or built in code.
 ///
@@ -168,7 +168,10 @@ impl Settings {
         let said: SettingsFile = file.parse()?;
         let durability = said.durability(file, data_dir)?;
         let listen = said.listen(file)?;
-        let cluster = Cluster::load(&file.resolve(&said.cluster))?;
+        let mut cluster = Cluster::load(&file.resolve(&said.cluster))?;
+        if let Durability::Sync(home) = &durability {
+            cluster = home::newest(home, cluster)?;
+        }
         let identity = LocalIdentity::load(
             &file.resolve(said.certificate.get_ref()),
             &file.resolve(&said.key),
@@ -197,6 +200,15 @@ impl Settings {
     }
 
     /// Whose its store is.
+    /// The same in another configuration of the cluster.
+    pub(crate) fn in_configuration(self, cluster: Cluster) -> Result<Self, MemberError> {
+        Ok(Self {
+            id: member_id(&cluster, self.identity.identity())?,
+            cluster,
+            ..self
+        })
+    }
+
     pub(crate) fn owner(&self) -> store::Identity {
         let configuration = self.cluster.configuration();
         let context = configuration.signing_context();

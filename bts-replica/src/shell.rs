@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bts_certs::{Closer, FrameWriter, LinkError};
 use bts_core::configuration::Configuration;
+use bts_core::crypto::hash::Digest;
 use bts_core::ids::{ClientRef, Incarnation, PublicKey, ReplicaId};
 use bts_core::message::{ClientRequest, PeerMessage};
 use tokio::sync::{Notify, oneshot, watch};
@@ -38,6 +39,8 @@ pub(crate) enum Arrival {
     Remembered,
     /// Too many peers say that this store has lost something.
     Disowned,
+    /// An operator wants this configuration to end.
+    Stop(Digest),
 }
 
 /// Tells connections apart.

@@ -18,18 +18,18 @@ use rustls::pki_types::{DnsName, ServerName};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::founding::FoundingFile;
+pub use crate::founding::{FoundedOn, purpose_of};
 use crate::identity::{hex, strong};
 use crate::policy_file::{PolicyFile, render_policy};
 use crate::toml_file::{FileError, TomlFile};
-
-/// The number of the first configuration of a cluster; a file describes that one.
-const CONFIGURATION_NUMBER: u64 = 0;
 
 /// A cluster, as its file describes it.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     id: ClusterId,
     members: Vec<Member>,
+    founding: Option<FoundedOn>,
     configuration: Arc<Configuration>,
 }
 
@@ -53,7 +53,16 @@ impl Cluster {
         members: &[Member],
         policy: &Policy,
     ) -> Result<Self, FileError> {
-        let text = render(&id, faults, members, policy);
+        let text = render(&id, None, faults, members, policy);
+        Self::parse(&TomlFile::given("cluster.toml", text))
+    }
+
+    /// The next configuration of this cluster (R-7.11), with these members and what it is founded on.
+    pub fn next(&self, members: &[Member], founding: FoundedOn) -> Result<Self, FileError> {
+        let faults = self.configuration.size().faults();
+        let policy = self.configuration.policy();
+        let said = Some((self.configuration.number() + 1, &founding));
+        let text = render(&self.id, said, faults, members, policy);
         Self::parse(&TomlFile::given("cluster.toml", text))
     }
 
@@ -72,11 +81,23 @@ impl Cluster {
         ClusterSize::new(members.len(), faults).map_err(|error| wrong_size(error.to_string()))?;
         let keys: Vec<PublicKey> = members.iter().map(|member| member.key).collect();
         let policy = said.policy.unwrap_or_default().policy(file, &keys)?;
-        let configuration = Configuration::new(id, CONFIGURATION_NUMBER, keys, faults, policy)
+        let number = said.number.as_ref().map_or(0, |number| *number.get_ref());
+        let founding = said
+            .founding
+            .map(|said| said.check(file, members.len(), faults));
+        let founding = founding.transpose()?;
+        if (number > 0) != founding.is_some() {
+            let span = said.number.map_or(0..0, |number| number.span());
+            let reason = "configuration 0 has no [founding], and every later one has";
+            return Err(file.wrong(span, reason));
+        }
+        let proofs = founding.as_ref().map(|founding| founding.proofs);
+        let configuration = Configuration::founded(id, number, keys, faults, policy, proofs)
             .map_err(|error| wrong_size(error.to_string()))?;
         Ok(Self {
             id,
             members,
+            founding,
             configuration: Arc::new(configuration),
         })
     }
@@ -84,7 +105,15 @@ impl Cluster {
     /// The text of the cluster file.
     pub fn to_toml(&self) -> String {
         let faults = self.configuration.size().faults();
-        render(&self.id, faults, &self.members, self.configuration.policy())
+        let number = self.configuration.number();
+        let founding = self.founding.as_ref().map(|founding| (number, founding));
+        let policy = self.configuration.policy();
+        render(&self.id, founding, faults, &self.members, policy)
+    }
+
+    /// What it is founded on; `None` for the first configuration of a cluster.
+    pub fn founding(&self) -> Option<&FoundedOn> {
+        self.founding.as_ref()
     }
 
     /// The cluster's identity.
@@ -112,6 +141,8 @@ impl Cluster {
 #[serde(deny_unknown_fields)]
 struct ClusterFile {
     id: Spanned<String>,
+    number: Option<Spanned<u64>>,
+    founding: Option<FoundingFile>,
     faults: Spanned<usize>,
     #[serde(rename = "replica")]
     replicas: Vec<ReplicaEntry>,
@@ -213,7 +244,7 @@ pub(crate) fn key_of(file: &TomlFile, said: &Spanned<String>) -> Result<PublicKe
     }
 }
 
-fn bytes_of_hex(file: &TomlFile, said: &Spanned<String>) -> Result<[u8; 32], FileError> {
+pub(crate) fn bytes_of_hex(file: &TomlFile, said: &Spanned<String>) -> Result<[u8; 32], FileError> {
     let text = said.get_ref();
     unhex(text).ok_or_else(|| {
         let shown: String = text.chars().take(80).collect();
@@ -234,7 +265,13 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     rest.is_empty().then_some(bytes)
 }
 
-fn render(id: &ClusterId, faults: usize, members: &[Member], policy: &Policy) -> String {
+fn render(
+    id: &ClusterId,
+    founding: Option<(u64, &FoundedOn)>,
+    faults: usize,
+    members: &[Member],
+    policy: &Policy,
+) -> String {
     let mut text = format!(
         "# A BTS cluster. This file is the same on every machine; it holds no secret.\n\n\
          # Random, fixed at the creation of the cluster.\n\
@@ -245,6 +282,9 @@ fn render(id: &ClusterId, faults: usize, members: &[Member], policy: &Policy) ->
         members.len(),
         members.len().saturating_sub(1) / 3,
     );
+    if let Some((number, founding)) = founding {
+        text.push_str(&founding.render(number));
+    }
     for member in members {
         write!(
             text,
@@ -370,7 +410,13 @@ mod tests {
     }
 
     fn text() -> String {
-        render(&ClusterId([7; 32]), 1, &members(4), &Policy::default())
+        render(
+            &ClusterId([7; 32]),
+            None,
+            1,
+            &members(4),
+            &Policy::default(),
+        )
     }
 
     fn members(n: u8) -> Vec<Member> {

@@ -27,6 +27,8 @@ pub struct DeploymentPlan {
     pub faults: usize,
     /// Where the replicas listen, in order: `host:port`.
     pub addresses: Vec<String>,
+    /// Which of the clients may change the members of the cluster.
+    pub operators: Vec<String>,
 }
 
 /// Makes a deployment. All of the plan is checked before anything is written. Returns the replicas
@@ -44,11 +46,17 @@ pub fn create_deployment(
         .map(|name| settings_path(folder, &name))
         .collect();
     check_absent(paths.iter(), existing)?;
-    cluster_of(plan, &stand_ins(plan))?;
+    cluster_of(plan, &stand_ins(plan), Policy::default())?;
     let identities = create_cluster(folder, &plan.members, existing)?;
     let replicas = identities.iter().filter(|one| one.role == Role::Replica);
     let keys: Vec<PublicKey> = replicas.map(|one| PublicKey(one.key)).collect();
-    let cluster = cluster_of(plan, &keys)?;
+    let is_operator = |one: &&Identity| plan.operators.contains(&one.name);
+    let operators = identities.iter().filter(is_operator);
+    let policy = Policy {
+        operators: operators.map(|one| PublicKey(one.key)).collect(),
+        ..Policy::default()
+    };
+    let cluster = cluster_of(plan, &keys, policy)?;
     write_files(folder, &settings_files(folder, plan, &cluster), existing)?;
     Ok(identities)
 }
@@ -67,7 +75,11 @@ fn stand_ins(plan: &DeploymentPlan) -> Vec<PublicKey> {
         .collect()
 }
 
-fn cluster_of(plan: &DeploymentPlan, keys: &[PublicKey]) -> Result<Cluster, FolderError> {
+fn cluster_of(
+    plan: &DeploymentPlan,
+    keys: &[PublicKey],
+    policy: Policy,
+) -> Result<Cluster, FolderError> {
     if plan.addresses.len() != keys.len() {
         return Err(FolderError::Addresses {
             replicas: keys.len(),
@@ -84,7 +96,7 @@ fn cluster_of(plan: &DeploymentPlan, keys: &[PublicKey]) -> Result<Cluster, Fold
         })
         .collect();
     let id = ClusterId(rand::random());
-    Ok(Cluster::new(id, plan.faults, &members, &Policy::default())?)
+    Ok(Cluster::new(id, plan.faults, &members, &policy)?)
 }
 
 fn settings_files(

@@ -43,6 +43,7 @@ mod describe;
 mod dial;
 mod door;
 pub mod folder;
+mod founding;
 mod frame;
 mod identity;
 mod link;

@@ -145,16 +145,7 @@ impl LocalIdentity {
     }
 
     fn assemble(certificate: &Source, key: &Source, authority: &Source) -> Result<Self, LoadError> {
-        let chain = certificate.certificates()?;
-        let Some(leaf) = chain.first() else {
-            return Err(LoadError::NoCertificate {
-                file: certificate.name.clone(),
-            });
-        };
-        let identity = Identity::from_der(leaf).map_err(|source| LoadError::Certificate {
-            file: certificate.name.clone(),
-            source,
-        })?;
+        let (chain, identity) = certificate.holder()?;
         let signing_key = key.signing_key()?;
         if signing_key.verifying_key().to_bytes() != identity.key {
             return Err(LoadError::Mismatch {
@@ -207,6 +198,13 @@ impl LocalIdentity {
     }
 }
 
+impl Identity {
+    /// Whose certificate a PEM file holds. Nothing but its form is checked: peers do the rest.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        Source::read(path)?.holder().map(|(_, identity)| identity)
+    }
+}
+
 impl fmt::Debug for LocalIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalIdentity")
@@ -240,6 +238,21 @@ impl Source {
         }
         let text = fs::read(path).map_err(failed)?;
         Ok(Self { name: file, text })
+    }
+
+    /// The chain, and whose it is.
+    fn holder(&self) -> Result<(Vec<CertificateDer<'static>>, Identity), LoadError> {
+        let chain = self.certificates()?;
+        let file = || self.name.clone();
+        let leaf = chain
+            .first()
+            .ok_or_else(|| LoadError::NoCertificate { file: file() })?;
+        let identity = Identity::from_der(leaf);
+        let identity = identity.map_err(|source| LoadError::Certificate {
+            file: file(),
+            source,
+        })?;
+        Ok((chain, identity))
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, LoadError> {

@@ -74,6 +74,9 @@ enum Command {
         /// Names of the clients, separated by commas.
         #[arg(long, value_delimiter = ',')]
         clients: Vec<String>,
+        /// Name of the client that may change the members of the cluster (bts admin); "" for nobody.
+        #[arg(long, default_value = "operator")]
+        operator: String,
         /// Hosts under which every replica may be dialed.
         #[arg(
             long = "host",
@@ -224,14 +227,16 @@ fn run(command: Command) -> Result<(), Failure> {
             folder,
             replicas,
             clients,
+            operator,
             hosts,
             place,
             options,
         } => {
-            let clients = clients
-                .into_iter()
-                .filter(|name| !name.is_empty())
-                .collect();
+            let mut clients: Vec<_> = clients.into_iter().filter(|n| !n.is_empty()).collect();
+            if !operator.is_empty() && !clients.contains(&operator) {
+                clients.push(operator.clone());
+            }
+            let operators = vec![operator];
             let validity = options.validity();
             let members = ClusterPlan {
                 replicas,
@@ -240,7 +245,8 @@ fn run(command: Command) -> Result<(), Failure> {
                 authority_validity: validity,
                 validity,
             };
-            cluster(&folder, place.plan(members), existing(options.force))
+            let plan = place.plan(members, operators);
+            cluster(&folder, plan, existing(options.force))
         }
         Command::Request {
             folder,
@@ -359,7 +365,7 @@ fn hint(failure: &Failure) -> &'static str {
 }
 
 impl PlaceArgs {
-    fn plan(self, members: ClusterPlan) -> DeploymentPlan {
+    fn plan(self, members: ClusterPlan, operators: Vec<String>) -> DeploymentPlan {
         let ports = self.base_port..=u16::MAX;
         let local = ports.map(|port| format!("127.0.0.1:{port}"));
         let addresses = match self.addresses.as_slice() {
@@ -371,6 +377,7 @@ impl PlaceArgs {
             faults: self.faults.unwrap_or(faults_max as usize),
             addresses,
             members,
+            operators,
         }
     }
 }

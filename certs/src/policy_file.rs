@@ -21,6 +21,7 @@ use crate::toml_file::{FileError, TomlFile};
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PolicyFile {
     clients: AllowFile,
+    operators: Vec<Spanned<String>>,
     others: SpaceFile,
     spaces: BTreeMap<Spanned<String>, SpaceFile>,
 }
@@ -61,6 +62,7 @@ impl PolicyFile {
             replicas,
             clients: Allow::All,
         };
+        let operators = rights.operators(&self.operators)?;
         rights.clients = rights.allow(&self.clients)?;
         let others = rights.space(&self.others)?;
         let mut spaces = BTreeMap::new();
@@ -73,6 +75,7 @@ impl PolicyFile {
             spaces,
             others,
             clients: rights.clients,
+            operators,
         })
     }
 }
@@ -86,10 +89,19 @@ impl Rights<'_> {
         })
     }
 
+    /// Called while every client may connect: an operator need not be a client.
+    fn operators(&self, said: &[Spanned<String>]) -> Result<BTreeSet<PublicKey>, FileError> {
+        self.keys(said)
+    }
+
     fn allow(&self, said: &AllowFile) -> Result<Allow, FileError> {
-        let AllowFile::Keys(said) = said else {
-            return Ok(Allow::All);
-        };
+        match said {
+            AllowFile::All => Ok(Allow::All),
+            AllowFile::Keys(said) => Ok(Allow::Keys(self.keys(said)?)),
+        }
+    }
+
+    fn keys(&self, said: &[Spanned<String>]) -> Result<BTreeSet<PublicKey>, FileError> {
         let mut keys = BTreeSet::new();
         for said in said {
             let key = key_of(self.file, said)?;
@@ -97,7 +109,7 @@ impl Rights<'_> {
                 .map_err(|reason| self.file.wrong(said.span(), reason))?;
             keys.insert(key);
         }
-        Ok(Allow::Keys(keys))
+        Ok(keys)
     }
 
     fn check(&self, key: &PublicKey, listed: &BTreeSet<PublicKey>) -> Result<(), String> {
@@ -156,6 +168,12 @@ pub(crate) fn render_policy(policy: &Policy) -> String {
          [policy]\nclients = {}\n",
         render_allow(&policy.clients)
     );
+    if !policy.operators.is_empty() {
+        text.push_str(&format!(
+            "# Who may change the members of this cluster: bts admin.\noperators = {}\n",
+            render_keys(&policy.operators)
+        ));
+    }
     if policy.others != SpacePolicy::default() {
         text.push_str(&format!(
             "\n[policy.others]\n{}",
@@ -182,9 +200,13 @@ fn render_space(space: &SpacePolicy) -> String {
 }
 
 fn render_allow(allow: &Allow) -> String {
-    let Allow::Keys(keys) = allow else {
-        return "\"all\"".into();
-    };
+    match allow {
+        Allow::All => "\"all\"".into(),
+        Allow::Keys(keys) => render_keys(keys),
+    }
+}
+
+fn render_keys(keys: &BTreeSet<PublicKey>) -> String {
     let keys: Vec<String> = keys
         .iter()
         .map(|key| format!("\"{}\"", hex(&key.0)))

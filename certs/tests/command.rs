@@ -23,6 +23,7 @@ fn command_cluster_prints_names_roles_and_keys_and_show_agrees() {
         ("replica-1", "replica"),
         ("alice", "client"),
         ("bob", "client"),
+        ("operator", "client"),
     ];
     assert_eq!(names, expected);
     for line in lines {

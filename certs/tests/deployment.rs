@@ -73,6 +73,7 @@ fn plan(replicas: u32, faults: usize, addresses: &[&str]) -> DeploymentPlan {
         },
         faults,
         addresses: addresses.iter().map(|address| (*address).into()).collect(),
+        operators: Vec::new(),
     }
 }
 

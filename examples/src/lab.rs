@@ -147,6 +147,7 @@ pub fn make_deployment(
         },
         faults: faults(replicas),
         addresses: free_addresses(replicas)?,
+        operators: Vec::new(),
     };
     create_deployment(folder.path(), &plan, Existing::Keep)?;
     Ok(folder)

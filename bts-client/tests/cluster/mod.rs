@@ -37,6 +37,7 @@ impl Cluster {
             },
             faults: 1,
             addresses: free_addresses(4),
+            operators: Vec::new(),
         };
         create_deployment(folder.path(), &plan, Existing::Keep).expect("a new folder");
         let settings = |index| settings_path(folder.path(), &format!("replica-{index}"));

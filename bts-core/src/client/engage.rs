@@ -380,7 +380,7 @@ impl Engagement {
         }
         match removal {
             Removal::Decision(decision) => {
-                let decided = step.decided(from, decision)?;
+                let decided = step.decided(from, *decision)?;
                 self.end_of(Outcome::Taken(decided))
             }
             Removal::Forgotten => {

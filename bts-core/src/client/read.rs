@@ -136,7 +136,7 @@ impl Reading {
                 watch,
                 moved,
             } if is_round_1 => self.on_found(step, from, candidates, watch, moved),
-            ReplyBody::Push(candidate) if is_round_1 => self.on_push(step, from, candidate),
+            ReplyBody::Push(candidate) if is_round_1 => self.on_push(step, from, *candidate),
             ReplyBody::Refused(refused) if is_round_1 => {
                 let fact = self.refusals.count(from, refused, step.size());
                 self.refused = self.refused.take().or(fact);

@@ -100,7 +100,7 @@ impl Refusals {
 
 fn is_temporary(refused: &Refused) -> bool {
     match refused {
-        Refused::Limit(_) | Refused::Starting | Refused::NoRoom(_) => true,
+        Refused::Limit(_) | Refused::Starting | Refused::NoRoom(_) | Refused::Ended => true,
         Refused::Forbidden(_)
         | Refused::IllFormed(_)
         | Refused::SessionEnded

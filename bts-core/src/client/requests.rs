@@ -233,6 +233,8 @@ fn is_final(body: &ReplyBody) -> bool {
     !matches!(
         body,
         ReplyBody::Push(_)
-            | ReplyBody::Refused(Refused::Limit(_) | Refused::Starting | Refused::NoRoom(_))
+            | ReplyBody::Refused(
+                Refused::Limit(_) | Refused::Starting | Refused::NoRoom(_) | Refused::Ended,
+            )
     )
 }

@@ -220,7 +220,7 @@ impl Candidates {
         let is_written_back = case.is_written_back_by(request);
         match removal {
             Removal::Decision(decision) => {
-                let decided = step.decided(from, decision);
+                let decided = step.decided(from, *decision);
                 if let Some(decided) = decided.filter(|decided| *decided.id() == id) {
                     self.on_decided(step, &decided);
                 }

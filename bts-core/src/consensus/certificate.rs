@@ -3,14 +3,15 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec;
 use crate::content::IllFormed;
+use crate::crypto::batch::PathStep;
 use crate::crypto::sign::{Kind, Seal, Signer};
 use crate::crypto::verified::VerifiedVote;
 use crate::ids::{Ballot, EntryId, Epoch, OpId, ReplicaId};
-use crate::limits::EPOCH_MAX;
+use crate::limits::{EPOCH_MAX, MERKLE_PATH_MAX};
 use crate::quorum::ClusterSize;
 
 /// What an instance decides.
@@ -151,6 +152,15 @@ pub struct Certificate {
     pub payload: Vec<u8>,
     /// Who votes, with the signature.
     pub votes: Vec<(ReplicaId, Seal)>,
+    /// In place of votes, for what an earlier configuration had decided: the way from the
+    /// statement to [`crate::configuration::Configuration::founding`].
+    #[serde(deserialize_with = "path_if_any")]
+    pub carried: Option<Box<[PathStep]>>,
+}
+
+fn path_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<[PathStep]>>, D::Error> {
+    let path = codec::at_most_if_any::<MERKLE_PATH_MAX, _, _>(from)?;
+    Ok(path.map(Vec::into_boxed_slice))
 }
 
 /// What a certificate with enough votes is good for.
@@ -178,11 +188,16 @@ impl Certificate {
                 .iter()
                 .map(|vote| (vote.replica(), vote.sealed().seal.clone()))
                 .collect(),
+            carried: None,
         }
     }
 
-    /// `F` first votes or `q` commit votes decide; anything else with `q` votes is a lock.
+    /// `F` first votes or `q` commit votes decide; anything else with `q` votes is a lock. What is carried was
+    /// decided.
     pub fn meaning(&self, size: ClusterSize) -> CertificateKind {
+        if self.carried.is_some() {
+            return CertificateKind::Decision;
+        }
         let decides = match self.kind {
             VoteKind::First => self.votes.len() >= size.fast_quorum(),
             VoteKind::Prepare => {

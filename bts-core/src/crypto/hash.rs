@@ -61,6 +61,8 @@ pub enum Domain {
     Slice = 10,
     /// All that a replica holds when its configuration ends.
     Export = 11,
+    /// What a configuration begins with.
+    Founding = 12,
 }
 
 /// A hash under construction. Every part is preceded by its length, so that no two sequences of

@@ -35,6 +35,9 @@ pub enum Kind {
     Promise = 6,
     /// All that a replica holds when its configuration ends, by that replica.
     Export = 7,
+    /// What an earlier configuration had decided, by nobody: it is a leaf below what the present one is
+    /// founded on.
+    Carried = 8,
 }
 
 /// What every signature of a cluster binds besides the message. Votes and promises bind the
@@ -49,12 +52,18 @@ pub struct SigningContext {
 }
 
 impl SigningContext {
+    /// The leaf of a statement that is carried from an earlier configuration. What it leads to is
+    /// a part of the configuration, which therefore it cannot bind.
+    pub fn carried_leaf(&self, statement: &[u8]) -> Digest {
+        self.leaf(Kind::Carried, &PublicKey([0; 32]), statement)
+    }
+
     /// The leaf of a message: the hash of all that its signature binds.
     pub fn leaf(&self, kind: Kind, signer: &PublicKey, payload: &[u8]) -> Digest {
         #[cfg(bts_mutants)]
         let payload = &crate::mutant::bound_part(kind, payload)[..];
         let configuration = match kind {
-            Kind::Entry | Kind::Take | Kind::EndSession => [0; 32],
+            Kind::Entry | Kind::Take | Kind::EndSession | Kind::Carried => [0; 32],
             Kind::First | Kind::Prepare | Kind::Commit | Kind::Promise | Kind::Export => {
                 self.configuration.0
             }

@@ -255,6 +255,9 @@ impl Verifier {
     /// kind, every vote verified.
     pub fn certificate(&self, certificate: Certificate) -> Result<ValidCertificate, Forgery> {
         let statement = self.statement(certificate.kind, &certificate.payload)?;
+        if certificate.carried.is_some() {
+            return self.carried(certificate, statement);
+        }
         let mut voters = BTreeSet::new();
         for (replica, seal) in &certificate.votes {
             if !voters.insert(*replica) && !mutant!(VotersNotDistinct) {
@@ -268,12 +271,35 @@ impl Verifier {
         if voters.len() < self.configuration.size().ack_quorum() {
             return Err(Forgery::TooFewVotes(voters.len()));
         }
+        Ok(self.valid(certificate, statement))
+    }
+
+    /// in place of votes, the way to what the configuration is founded on. It has one form, that of
+    /// commit votes.
+    fn carried(
+        &self,
+        certificate: Certificate,
+        statement: Statement,
+    ) -> Result<ValidCertificate, Forgery> {
+        let leaf = self.configuration.signing_context();
+        let leaf = leaf.carried_leaf(&certificate.payload);
+        let path = certificate.carried.as_deref().unwrap_or_default();
+        let root = batch::root(leaf, path).ok_or(Forgery::PathTooLong)?;
+        let is_founded = self.configuration.founding() == Some(root);
+        let has_form = certificate.votes.is_empty() && certificate.kind == VoteKind::Commit;
+        match is_founded && has_form {
+            true => Ok(self.valid(certificate, statement)),
+            false => Err(Forgery::NotCarried),
+        }
+    }
+
+    fn valid(&self, certificate: Certificate, statement: Statement) -> ValidCertificate {
         let meaning = certificate.meaning(self.configuration.size());
-        Ok(ValidCertificate(Arc::new(CertificateInner {
+        ValidCertificate(Arc::new(CertificateInner {
             certificate,
             statement,
             meaning,
-        })))
+        }))
     }
 
     /// A certificate that decides (section 5): `q` commit votes, or `F` first votes.

@@ -43,6 +43,9 @@ pub enum HelloRole {
         /// another, and a lower position is no sign of a loss.
         run: u64,
     },
+    /// Somebody who may change the members of the cluster, and speaks [`super::AdminRequest`]. Which
+    /// configuration it knows does not matter.
+    Operator,
 }
 
 /// The answer to a [`Hello`].

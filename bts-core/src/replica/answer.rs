@@ -207,7 +207,7 @@ impl Replica {
     /// What is known of a removed entry.
     pub(super) fn removal(&self, id: &EntryId) -> Removal {
         match self.store.decision(id) {
-            Some(decided) => Removal::Decision(decided.to_wire()),
+            Some(decided) => Removal::Decision(Box::new(decided.to_wire())),
             None if self.has_forgotten(id) => Removal::Forgotten,
             None => Removal::Unknown,
         }

@@ -108,7 +108,7 @@ impl Replica {
         self.note_answer(from);
         match removal {
             Removal::Decision(decision) => {
-                self.on_peer_decide(from, decision, out);
+                self.on_peer_decide(from, *decision, out);
                 self.heard_of_kept(id, from);
             }
             Removal::Forgotten => self.hear_forgotten(from, id, out),
@@ -208,7 +208,7 @@ impl Replica {
         self.sessions.unreserve(id);
         self.tell_concerned(by, id, || ReplyBody::Removed {
             id: id.clone(),
-            removal: Removal::Decision(decided.to_wire()),
+            removal: Removal::Decision(Box::new(decided.to_wire())),
         });
         for put in decided.puts() {
             let is_here = self.store.slot(&put.id).is_some();

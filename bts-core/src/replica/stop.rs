@@ -31,8 +31,7 @@ impl Replica {
                     let report = Box::new(self.report());
                     return self.reply(from, request, ReplyBody::Report(report), out);
                 }
-                let why = "the configuration has ended".to_owned();
-                self.refuse(from, request, Refused::NoRoom(why), out);
+                self.refuse(from, request, Refused::Ended, out);
             }
             Input::Synced(lsn) => self.gate.synced(lsn),
             Input::ClientConnected(_)

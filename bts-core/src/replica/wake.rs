@@ -144,8 +144,8 @@ impl Replica {
         };
         self.count("pushed");
         match takes {
-            true => self.reply(key.0, key.1, ReplyBody::Push(candidate), out),
-            false => self.promise(key.0, key.1, ReplyBody::Push(candidate)),
+            true => self.reply(key.0, key.1, ReplyBody::Push(Box::new(candidate)), out),
+            false => self.promise(key.0, key.1, ReplyBody::Push(Box::new(candidate))),
         }
         true
     }

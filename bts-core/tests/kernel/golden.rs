@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use bts_core::codec::{self, DecodeError};
+use bts_core::consensus::certificate::Certificate;
 use bts_core::consensus::choose::take_order;
 use bts_core::crypto::hash::Digest;
 use bts_core::ids::Epoch;
 use bts_core::message::{
-    ClientBody, ClientRequest, Hello, HelloReply, HelloRole, PeerMessage, Reply, ReplyBody,
+    AdminReply, AdminRequest, ClientBody, ClientRequest, Hello, HelloReply, HelloRole, PeerMessage,
+    Reply, ReplyBody,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -90,6 +92,14 @@ fn wire_peer_messages_golden_vectors() {
     round_trip::<PeerMessage>(&Samples::new().peer_messages());
 }
 
+#[test]
+fn wire_admin_golden_vectors() {
+    let samples = Samples::new();
+    round_trip::<AdminRequest>(&samples.admin_requests());
+    round_trip::<AdminReply>(&samples.admin_replies());
+    round_trip::<Certificate>(&[("certificate.carried", samples.carried())]);
+}
+
 /// What signatures are made over, and the hashes that all must compute alike.
 #[test]
 fn wire_hashes_golden_vectors() {
@@ -136,6 +146,8 @@ fn wire_golden_vectors_cover_every_tag() {
     );
     covered::<HelloRole>(samples.hellos().into_iter().map(|(_, hello)| hello.role));
     covered::<HelloReply>(samples.hello_replies().into_iter().map(|(_, reply)| reply));
+    covered::<AdminRequest>(samples.admin_requests().into_iter().map(|(_, asked)| asked));
+    covered::<AdminReply>(samples.admin_replies().into_iter().map(|(_, reply)| reply));
 }
 
 fn covered<T: Serialize + DeserializeOwned>(samples: impl Iterator<Item = T>) {
@@ -158,6 +170,9 @@ fn wire_golden_vectors_are_all_used() {
     let mut names: Vec<&str> = samples.hellos().iter().map(|sample| sample.0).collect();
     names.extend(samples.hello_replies().iter().map(|sample| sample.0));
     names.extend(samples.requests().iter().map(|sample| sample.0));
+    names.extend(samples.admin_requests().iter().map(|sample| sample.0));
+    names.extend(samples.admin_replies().iter().map(|sample| sample.0));
+    names.push("certificate.carried");
     names.extend(samples.replies().iter().map(|sample| sample.0));
     names.extend(samples.peer_messages().iter().map(|sample| sample.0));
     for line in GOLDEN

@@ -1,6 +1,7 @@
 //! The safety kernel attacked through its public interface: signatures, certificates, promises, the
 //! value choice, the acceptor and the codec.
 
+mod operators;
 mod reference;
 mod samples;
 mod support;

@@ -202,6 +202,7 @@ impl Samples {
         vec![
             ("hello.client", hello(HelloRole::Client { session })),
             ("hello.replica", hello(replica)),
+            ("hello.operator", hello(HelloRole::Operator)),
         ]
     }
 
@@ -346,7 +347,7 @@ impl Samples {
             ("reply.found", found),
             ("reply.empty", empty),
             ("reply.empty-since", empty_since),
-            ("reply.push", ReplyBody::Push(self.candidate())),
+            ("reply.push", ReplyBody::Push(Box::new(self.candidate()))),
             ("reply.page", page),
         ]
     }
@@ -377,7 +378,10 @@ impl Samples {
                 },
             ),
             ("reply.applied", ReplyBody::Applied { id: id(), op }),
-            ("reply.removed", removed(Removal::Decision(self.decision()))),
+            (
+                "reply.removed",
+                removed(Removal::Decision(Box::new(self.decision()))),
+            ),
             ("reply.removed-forgotten", removed(Removal::Forgotten)),
             ("reply.removed-unknown", removed(Removal::Unknown)),
             ("reply.released", released),
@@ -401,6 +405,7 @@ impl Samples {
                 ReplyBody::Refused(Refused::Starting),
             ),
             ("reply.refused-no-room", ReplyBody::Refused(no_room)),
+            ("reply.refused-ended", ReplyBody::Refused(Refused::Ended)),
             ("reply.report", ReplyBody::Report(Box::new(self.report()))),
         ]
     }

@@ -77,6 +77,7 @@ impl Cluster {
             kind,
             payload: codec::encode(statement),
             votes: votes.collect(),
+            carried: None,
         }
     }
 }

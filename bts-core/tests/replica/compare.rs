@@ -444,7 +444,7 @@ fn compare_r76_missed_ends_are_asked_for() {
                 .filter(|_| to == 1)
                 .expect("ours, asked of that peer");
             let decision = world.decision(&client.take(&targets[number], 0, number as u64));
-            let removal = Removal::Decision(decision);
+            let removal = Removal::Decision(Box::new(decision));
             world.peer(1, 0, PeerMessage::Removed { id, removal });
         }
     }

@@ -294,7 +294,7 @@ fn limits_c3_sessions_of_one_key_are_settled_apart() {
     let answer = world.ask(&one, 0, ClientBody::Take(bare(&take)));
     let expected = ReplyBody::Removed {
         id: target.id,
-        removal: Removal::Decision(decision),
+        removal: Removal::Decision(Box::new(decision)),
     };
     assert_eq!(
         answer,

@@ -4,6 +4,7 @@
 mod cast;
 mod compare;
 mod forget;
+mod founding;
 mod frozen;
 mod gate;
 mod handover;

@@ -106,7 +106,7 @@ fn peers_client_decide_below_a_missing_origin_is_answered_in_the_end() {
     };
     let request = world.send(&client, 0, body);
     assert_eq!(world.answer(0, &client, request), None);
-    let removal = Removal::Decision(decisions[0].clone());
+    let removal = Removal::Decision(Box::new(decisions[0].clone()));
     let id = target.id;
     world.peer(1, 0, PeerMessage::Removed { id, removal });
     let answer = world.answer(0, &client, request);
@@ -446,7 +446,7 @@ fn peers_c6_proof_of_a_put_waits_for_what_it_descends_from() {
     let mut request = bare(&client.take(&put, 0, 3));
     request.content = Some(put.content.clone());
     world.ask(&client, 0, ClientBody::Take(request));
-    let removal = Removal::Decision(decisions[0].clone());
+    let removal = Removal::Decision(Box::new(decisions[0].clone()));
     let id = target.id;
     world.peer(1, 0, PeerMessage::Removed { id, removal });
     let key = FetchKey::Content(put.id.clone(), put.hash);

@@ -11,7 +11,7 @@ use crate::support::World;
 const PURPOSE: Digest = Digest([3; 32]);
 
 fn is_refused(answer: &Option<ReplyBody>) -> bool {
-    matches!(answer, Some(ReplyBody::Refused(Refused::NoRoom(_))))
+    matches!(answer, Some(ReplyBody::Refused(Refused::Ended)))
 }
 
 /// C8: nothing is voted, promised or told any more, whatever is asked and however often it restarts, or a

@@ -16,6 +16,7 @@ use bts_core::ids::{
     RequestId, Session, TakeNumber,
 };
 use bts_core::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, ReplyBody, Status};
+use bts_core::replica::handover::Founding;
 use bts_core::replica::{
     Event, Input, Limits, Obsolete, Options, Outgoing, Outputs, Record, Replica,
 };
@@ -95,16 +96,22 @@ impl World {
     }
 
     pub(crate) fn new(plan: Plan) -> Self {
+        Self::founded(plan, None)
+    }
+
+    /// All that are real begin with this, but for those that begin with nothing.
+    pub(crate) fn founded(plan: Plan, on: Option<(&Founding, &[u16])>) -> Self {
         let keys: Vec<_> = (0..plan.n).map(|i| key(1 + i as u8)).collect();
         let public = keys
             .iter()
             .map(|key| PublicKey(key.verifying_key().to_bytes()));
-        let configuration = Configuration::new(
+        let configuration = Configuration::founded(
             ClusterId([9; 32]),
-            1,
+            if on.is_some() { 2 } else { 1 },
             public.collect(),
             plan.faults,
             plan.policy,
+            on.map(|(founding, _)| founding.proofs),
         );
         let configuration = Arc::new(configuration.expect("a legal cluster"));
         let context = *configuration.signing_context();
@@ -121,10 +128,25 @@ impl World {
         };
         let options: Vec<_> = (0..plan.n).map(options).collect();
         let is_real = |options: &&Options| plan.real.contains(&options.id.0);
-        let start = |options: &Options| Some(options).filter(is_real).cloned().map(Replica::new);
+        let log_of = |options: &Options| match on {
+            Some((founding, empty)) if !empty.contains(&options.id.0) => {
+                (1..).map(Lsn).zip(founding.records.clone()).collect()
+            }
+            Some(_) | None => Vec::new(),
+        };
+        let logs: Vec<Vec<_>> = options.iter().map(log_of).collect();
+        let start = |(options, log): (&Options, &Vec<_>)| {
+            let options = Some(options).filter(is_real)?.clone();
+            let (log, out) = (log.iter().cloned(), &mut Outputs::default());
+            Some(Replica::recover(options, Time::from_micros(1), log, out).expect("a log"))
+        };
         let mut world = Self {
-            replicas: options.iter().map(start).collect(),
-            disks: vec![(Vec::new(), 0); usize::from(plan.n)],
+            replicas: options.iter().zip(&logs).map(start).collect(),
+            logged: logs.iter().map(|log| log.len() as u64).collect(),
+            disks: logs
+                .into_iter()
+                .map(|log| (log.clone(), log.len()))
+                .collect(),
             options,
             verifier: Verifier::new(Arc::clone(&configuration)),
             signers: keys.into_iter().map(|k| Signer::new(k, context)).collect(),
@@ -133,7 +155,6 @@ impl World {
             replies: Vec::new(),
             wire: Vec::new(),
             events: Vec::new(),
-            logged: vec![0; usize::from(plan.n)],
             slow: BTreeSet::new(),
             cut: BTreeSet::new(),
             queue: VecDeque::new(),
@@ -449,6 +470,7 @@ impl World {
             kind,
             payload: codec::encode(statement),
             votes: votes.map(|vote| (vote.replica, vote.seal)).collect(),
+            carried: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use bts_certs::cluster::{Cluster, Member};
 use bts_certs::{Authority, Subject, Validity};
 use bts_core::configuration::Policy;
+use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::{Seal, SignedBytes};
 use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{ClusterId, Incarnation, Lsn};
@@ -26,7 +27,7 @@ async fn driver_tells_of_a_sync_only_after_it_and_once_per_batch() {
     let synced = ["commit 3", "synced 3"];
     let expected = [&peered[..], &synced[..]].concat();
     tokio::select! {
-        error = driver.run() => panic!("{error}"),
+        ended = driver.run() => panic!("{ended:?}"),
         () = reached(&trace, expected.len()) => {}
     }
     assert_eq!(*trace.lock().expect("nobody panicked"), expected);
@@ -47,7 +48,7 @@ async fn driver_gathers_the_next_commit_while_one_is_under_way() {
         reached(&trace, 9).await;
     };
     tokio::select! {
-        error = driver.run() => panic!("{error}"),
+        ended = driver.run() => panic!("{ended:?}"),
         () = begun => {}
     }
     let trace = trace.lock().expect("nobody panicked");
@@ -62,7 +63,7 @@ async fn driver_of_a_failed_store_stops_and_promises_nothing() {
     let (mut driver, trace) = driver(Failing::Commit);
     let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
     lane.tell(Arrival::Peer(PEER, message()));
-    let error = driver.run().await;
+    let error = driver.run().await.expect_err("the store is broken");
     assert!(error.to_string().contains("broken"), "{error}");
     assert_eq!(*trace.lock().expect("nobody panicked"), ["input"]);
 }
@@ -80,7 +81,7 @@ async fn driver_of_a_full_store_freezes_and_goes_on() {
         reached(&trace, 8).await;
     };
     tokio::select! {
-        error = driver.run() => panic!("{error}"),
+        ended = driver.run() => panic!("{ended:?}"),
         () = work => {}
     }
     let expected = [
@@ -106,7 +107,7 @@ async fn driver_of_a_new_store_waits_until_it_is_remembered() {
         }
     };
     tokio::select! {
-        error = driver.run() => panic!("{error}"),
+        ended = driver.run() => panic!("{ended:?}"),
         () = work => {}
     }
     let expected = ["confirm", "input"];
@@ -152,6 +153,10 @@ impl Machine for Logger {
 
     fn stream_next(&self, _peer: ReplicaId) -> u64 {
         0
+    }
+
+    fn stopped(&self) -> Option<Digest> {
+        None
     }
 }
 

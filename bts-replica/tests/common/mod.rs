@@ -12,6 +12,7 @@ use bts_certs::deployment::{DeploymentPlan, create_deployment, settings_path};
 use bts_certs::folder::{ClusterPlan, Existing, load_member};
 use bts_certs::{Authenticated, Dialer, Link, LinkError, LinkLimits, LocalIdentity, Validity};
 use bts_core::codec;
+use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::PROTOCOL_VERSION;
 use bts_core::ids::{Incarnation, Lsn, ReplicaId, RequestId, Session, TakeNumber};
 use bts_core::limits::PEER_FRAME_BYTES_MAX;
@@ -65,7 +66,7 @@ impl Machine for Echo {
             Input::PeerConnected(peer, stream_next) => format!("+peer {peer} {stream_next}"),
             Input::PeerGone(peer) => format!("-peer {peer}"),
             Input::Peer(peer, _) => format!("peer {peer}"),
-            Input::Synced(_) | Input::Tick | Input::Frozen(_) => return,
+            Input::Synced(_) | Input::Tick | Input::Frozen(_) | Input::Stop(_) => return,
         });
         if let Input::Client(client, ClientRequest { request, body, .. }) = input {
             let (times, body) = match body {
@@ -93,6 +94,10 @@ impl Machine for Echo {
 
     fn stream_next(&self, peer: ReplicaId) -> u64 {
         100 + u64::from(peer.0)
+    }
+
+    fn stopped(&self) -> Option<Digest> {
+        None
     }
 }
 
@@ -124,6 +129,7 @@ impl Rig {
             },
             faults,
             addresses: free_addresses(replicas),
+            operators: Vec::new(),
         };
         create_deployment(folder.path(), &plan, Existing::Keep).expect("a deployment");
         let cluster = Cluster::load(&settings_path(folder.path(), "cluster")).expect("a cluster");

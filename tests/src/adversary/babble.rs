@@ -106,7 +106,7 @@ impl Babbler<'_> {
                 op: self.take(&id)?.0,
                 id,
             },
-            9 => ReplyBody::Push(self.candidate()?),
+            9 => ReplyBody::Push(Box::new(self.candidate()?)),
             10 => ReplyBody::Removed {
                 removal: self.removal(&id),
                 id,

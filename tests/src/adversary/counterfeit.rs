@@ -25,7 +25,7 @@ pub(super) fn spread_invented(hand: &mut Hand, input: &Input) -> Vec<Outgoing> {
         },
         ClientBody::Read(_) => {
             let pushed = invented_candidate(hand).map(|candidate| {
-                let body = ReplyBody::Push(candidate);
+                let body = ReplyBody::Push(Box::new(candidate));
                 Outgoing::Client(
                     *client,
                     Reply {
@@ -72,11 +72,12 @@ pub(super) fn decide_alone(hand: &mut Hand, input: &Input) -> Vec<Outgoing> {
             kind: own.kind,
             payload: own.payload,
             votes: vec![(own.replica, own.seal); count],
+            carried: None,
         },
         take: Some(take.take.clone()),
     };
     let mut said_to = to_peers(hand, &PeerMessage::Decide(decision.clone()));
-    let removal = Removal::Decision(decision);
+    let removal = Removal::Decision(Box::new(decision));
     let body = ReplyBody::Removed {
         id: said.id,
         removal,

@@ -192,5 +192,6 @@ pub fn certificate(votes: &[SealedVote]) -> Option<Certificate> {
             .iter()
             .map(|vote| (vote.replica, vote.seal.clone()))
             .collect(),
+        carried: None,
     })
 }

@@ -167,6 +167,7 @@ pub fn message_of(input: &Input) -> Option<Message> {
         | Input::PeerGone(_)
         | Input::Synced(_)
         | Input::Tick
-        | Input::Frozen(_) => None,
+        | Input::Frozen(_)
+        | Input::Stop(_) => None,
     }
 }

@@ -173,7 +173,7 @@ fn forge_to_client(hand: &mut Hand, to: ClientRef, request: &ClientRequest) -> V
         .map(|vote| answer(to, request, ReplyBody::FirstVote(vote)))
         .collect();
     if let Some(decision) = forged_decision(hand) {
-        let removal = bts_core::message::Removal::Decision(decision);
+        let removal = bts_core::message::Removal::Decision(Box::new(decision));
         forged.push(answer(
             to,
             request,

@@ -65,7 +65,8 @@ impl ReplicaMachine for Puppet {
             | Input::PeerGone(_)
             | Input::Synced(_)
             | Input::Tick
-            | Input::Frozen(_) => return,
+            | Input::Frozen(_)
+            | Input::Stop(_) => return,
         };
         (self.answer)(&heard, out);
         self.inbox

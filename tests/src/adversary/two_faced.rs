@@ -61,7 +61,8 @@ impl TwoFaced {
             | Input::PeerGone(_)
             | Input::Synced(_)
             | Input::Tick
-            | Input::Frozen(_) => return [true, true],
+            | Input::Frozen(_)
+            | Input::Stop(_) => return [true, true],
         };
         let both = self.rng.chance(self.both_per_mille);
         [face == 0 || both, face == 1 || both]

@@ -128,6 +128,7 @@ pub(super) fn deployment() -> TempDir {
         },
         faults: 1,
         addresses: (0..4).map(|i| format!("127.0.0.1:{}", 7400 + i)).collect(),
+        operators: Vec::new(),
     };
     create_deployment(folder.path(), &plan, Existing::Keep).expect("a new folder");
     folder

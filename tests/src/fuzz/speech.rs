@@ -152,7 +152,7 @@ impl Speaker<'_, '_> {
                 id,
             },
             7 => ReplyBody::Applied { id, op: self.op() },
-            8 => ReplyBody::Push(self.candidate()),
+            8 => ReplyBody::Push(Box::new(self.candidate())),
             9 => ReplyBody::Removed {
                 id,
                 removal: self.removal(),

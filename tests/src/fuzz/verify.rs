@@ -62,6 +62,7 @@ impl Keys {
             kind,
             payload,
             votes,
+            carried: _,
         } = certificate;
         for (replica, seal) in votes {
             self.seal(*kind, payload, *replica, seal);

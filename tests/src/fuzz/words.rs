@@ -363,7 +363,7 @@ impl Speaker<'_, '_> {
     /// How an entry was removed.
     pub(super) fn removal(&mut self) -> Removal {
         match self.draw.below(3) {
-            0 => Removal::Decision(self.decision()),
+            0 => Removal::Decision(Box::new(self.decision())),
             1 => Removal::Forgotten,
             _ => Removal::Unknown,
         }

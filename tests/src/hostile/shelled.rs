@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bts_core::crypto::hash::Digest;
 use bts_core::ids::{PublicKey, ReplicaId};
 use bts_core::replica::{Input, Options, Outgoing, Outputs};
 use bts_core::time::{Span, Time};
@@ -105,5 +106,10 @@ impl Machine for Shelled {
 
     fn stream_next(&self, peer: ReplicaId) -> u64 {
         self.machine.stream_next(peer)
+    }
+
+    /// It does not hand over what it holds, and so has to be given up.
+    fn stopped(&self) -> Option<Digest> {
+        None
     }
 }

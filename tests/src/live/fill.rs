@@ -8,6 +8,7 @@ use bts_certs::LocalIdentity;
 use bts_certs::cluster::Cluster;
 use bts_core::codec;
 use bts_core::content::EntryPayload;
+use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
 use bts_core::ids::{
     ClientRef, EntryId, Lsn, PublicKey, ReplicaId, RequestId, Seq, Session, SpaceName, TakeNumber,
@@ -182,5 +183,9 @@ impl Machine for Filler {
 
     fn stream_next(&self, peer: ReplicaId) -> u64 {
         self.core.stream_next(peer)
+    }
+
+    fn stopped(&self) -> Option<Digest> {
+        self.core.stopped()
     }
 }

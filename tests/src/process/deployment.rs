@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use bts_certs::cluster::{Cluster, Member};
 use bts_certs::deployment::{DeploymentPlan, create_deployment, settings_path};
-use bts_certs::folder::{ClusterPlan, Existing, load_member};
-use bts_certs::{LocalIdentity, Validity};
+use bts_certs::folder::{ClusterPlan, Existing, add_member, load_member, open_authority};
+use bts_certs::{Identity, LocalIdentity, Subject, Validity};
 use bts_core::ids::ReplicaId;
 use tempfile::TempDir;
 
 use super::ports::free_addresses;
 
-/// The deployment. Clients are called `c0`, `c1`, ... Replicas store nothing, unless it is
+/// The deployment. Clients are called `c0`, `c1`, ..., the first of which is an operator. Replicas store nothing, unless it is
 /// [`Deployment::durable`]. Its files are removed with it, unless it is [`Deployment::left_behind`].
 #[derive(Debug)]
 pub struct Deployment {
@@ -43,6 +43,7 @@ impl Deployment {
             },
             faults,
             addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+            operators: vec![client_name(0)],
         };
         create_deployment(folder.path(), &plan, Existing::Keep).expect("an empty folder");
         let file = settings_path(folder.path(), "cluster");
@@ -116,6 +117,21 @@ impl Deployment {
     /// Key and certificate of a client.
     pub fn client(&self, number: usize) -> LocalIdentity {
         load_member(self.path(), &client_name(number)).expect("as many clients were made")
+    }
+
+    /// Another host for a replica: another key, and an empty data directory. It takes the place of the
+    /// files of the old one; the cluster that they belong to is to be written to `next.toml`.
+    pub fn new_host_for(&self, replica: ReplicaId) -> Identity {
+        let authority = open_authority(self.path()).expect("the authority is there");
+        let subject = Subject::replica(u32::from(replica.0), &[] as &[&str]).expect("a replica");
+        let days = Validity::days(1);
+        let made = add_member(self.path(), &authority, &subject, days, Existing::Replace);
+        let _ = fs::remove_dir_all(self.data_of(replica));
+        let file = self.settings_of(replica);
+        let text = fs::read_to_string(&file).expect("every replica has settings");
+        let changed = text.replace("\"cluster.toml\"", "\"next.toml\"");
+        fs::write(&file, changed).expect("the folder is ours");
+        made.expect("a certificate")
     }
 
     /// The cluster as somebody sees it who reaches these replicas at other addresses.

@@ -135,6 +135,7 @@ impl Votes {
             kind: first.kind,
             payload: first.payload.clone(),
             votes: self.votes.iter().map(vote).collect(),
+            carried: None,
         })
     }
 }

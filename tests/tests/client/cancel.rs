@@ -107,7 +107,7 @@ fn cancel_in_that_loses_ends() {
     let rival = desk.rival(&entry, 0, 1, Vec::new());
     let removed = ReplyBody::Removed {
         id: entry.id,
-        removal: bts_core::message::Removal::Decision(desk.decision(&rival)),
+        removal: bts_core::message::Removal::Decision(Box::new(desk.decision(&rival))),
     };
     desk.reply(1, request, removed);
     assert!(desk.client.is_idle());

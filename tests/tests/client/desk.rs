@@ -319,6 +319,7 @@ impl Desk {
             kind,
             payload: codec::encode(statement),
             votes: votes.collect(),
+            carried: None,
         }
     }
 

@@ -136,7 +136,7 @@ fn list_entry_of_fewer_than_q_is_written_back_and_dropped_if_it_is_gone() {
     let rival = desk.rival(&gone, 0, 1, Vec::new());
     let removed = ReplyBody::Removed {
         id: gone.id,
-        removal: Removal::Decision(desk.decision(&rival)),
+        removal: Removal::Decision(Box::new(desk.decision(&rival))),
     };
     desk.reply(0, sent[0].1, removed);
     for replica in 0..2 {

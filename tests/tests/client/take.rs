@@ -237,14 +237,14 @@ fn take_lost_goes_on_with_the_next_candidate() {
         false => (other, one),
     };
     let rival = desk.rival(&lost, 0, 1, Vec::new());
-    let forged = Removal::Decision(bts_core::content::Decision {
+    let forged = Removal::Decision(Box::new(bts_core::content::Decision {
         certificate: desk.lock(&rival),
         take: Some(rival.signed.clone()),
-    });
+    }));
     for (removal, goes_on) in [
         (forged, false),
         (Removal::Unknown, false),
-        (Removal::Decision(desk.decision(&rival)), true),
+        (Removal::Decision(Box::new(desk.decision(&rival))), true),
     ] {
         let id = lost.id.clone();
         desk.reply(2, request, ReplyBody::Removed { id, removal });
@@ -270,7 +270,7 @@ fn take_a5_won_by_the_help_of_others() {
     let (entry, request, take) = engaged(&mut desk);
     let removed = ReplyBody::Removed {
         id: entry.id.clone(),
-        removal: Removal::Decision(desk.decision(&take)),
+        removal: Removal::Decision(Box::new(desk.decision(&take))),
     };
     desk.reply(1, request, removed);
     assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == entry.id));

@@ -22,7 +22,7 @@ fn blocked_rd(desk: &mut Desk) -> RequestId {
 }
 
 fn push(desk: &mut Desk, from: u16, request: RequestId, candidate: Candidate) {
-    desk.reply(from, request, ReplyBody::Push(candidate));
+    desk.reply(from, request, ReplyBody::Push(Box::new(candidate)));
 }
 
 fn cancels(desk: &mut Desk, waiter: RequestId) -> usize {
@@ -164,7 +164,7 @@ fn wait_replicas_are_asked_again_when_all_they_named_is_gone() {
     let (take, _, _) = desk.take_request();
     let removed = ReplyBody::Removed {
         id: entry.id,
-        removal: bts_core::message::Removal::Decision(desk.decision(&rival)),
+        removal: bts_core::message::Removal::Decision(Box::new(desk.decision(&rival))),
     };
     desk.reply(2, take, removed);
     desk.pass_ms(5);

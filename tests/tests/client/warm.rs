@@ -49,7 +49,7 @@ fn take_r43c_candidate_that_is_gone_proves_nothing() {
     let (request, _, _) = desk.take_request();
     let rival = desk.rival(&next, 0, 1, Vec::new());
     for replica in 0..4 {
-        let removal = Removal::Decision(desk.decision(&rival));
+        let removal = Removal::Decision(Box::new(desk.decision(&rival)));
         let body = ReplyBody::Removed {
             id: next.id.clone(),
             removal,

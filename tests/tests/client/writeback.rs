@@ -137,7 +137,7 @@ fn writeback_g5_decision_drops_the_entry_and_is_told_to_who_reported_it() {
     let rival = desk.rival(&entry, 0, 1, Vec::new());
     let removed = ReplyBody::Removed {
         id: entry.id.clone(),
-        removal: Removal::Decision(desk.decision(&rival)),
+        removal: Removal::Decision(Box::new(desk.decision(&rival))),
     };
     desk.reply(0, asked[0].1, removed);
     let told = decides(&mut desk, false);
@@ -166,7 +166,7 @@ fn writeback_forged_decision_drops_nothing() {
     for decision in [lock_only, desk.decision(&other)] {
         let removed = ReplyBody::Removed {
             id: entry.id.clone(),
-            removal: Removal::Decision(decision),
+            removal: Removal::Decision(Box::new(decision)),
         };
         desk.reply(0, asked[0].1, removed);
     }
@@ -277,7 +277,7 @@ fn writeback_put_that_is_gone_is_dropped_by_its_decision() {
     let next = desk.rival(&put, 0, 2, Vec::new());
     let removed = ReplyBody::Removed {
         id: put.id.clone(),
-        removal: Removal::Decision(desk.decision(&next)),
+        removal: Removal::Decision(Box::new(desk.decision(&next))),
     };
     desk.reply(0, fetch.request, removed);
     let told = decides(&mut desk, false);

@@ -9,6 +9,7 @@ mod killed;
 mod logged;
 mod namespaces;
 mod network;
+mod replace;
 mod villains;
 
 /// The program that every replica here is a process of.

@@ -315,6 +315,7 @@ fn forged(
             .into_iter()
             .map(|vote| (vote.replica, vote.seal))
             .collect(),
+        carried: None,
     }
 }
 

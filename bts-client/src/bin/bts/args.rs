@@ -10,6 +10,8 @@ use clap::{Parser, Subcommand};
 
 /// How long `status` waits for replicas that do not answer.
 const STATUS_PATIENCE: Duration = Duration::from_secs(3);
+/// How long `admin` waits for each of them.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(30);
 
 const SYNTAX: &str = r#"Tuples and templates (quote them for the shell):
   ("task", 17, 3u, 0.5, true, x"00ff")   string, int, uint, float, bool, bytes
@@ -97,6 +99,37 @@ pub(crate) enum Command {
     },
     /// Show how each replica is
     Status,
+    /// Change the cluster, as an operator of it
+    #[command(subcommand)]
+    Admin(Admin),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Replace a member of the cluster: by another host with another key, or by itself when its data is lost.
+    ///
+    /// All replicas stop, hand over what they hold, and begin anew with it; clients wait meanwhile, and then
+    /// need the new cluster file. Interrupted or failed anywhere, run the same command again.
+    Replace(Replace),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replace {
+    /// Index of the replica whose place is taken
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) seat: u16,
+    /// Certificate of who takes it [default: the same key, with a new data directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Where the new one listens, host:port [default: where the old one did]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<String>,
+    /// Replicas whose data is lost, or that are known to lie; at most as many as may be faulty
+    #[arg(long, value_name = "INDEX", value_delimiter = ',')]
+    pub(crate) lost: Vec<u16>,
+    /// Where to keep what is done already; the new cluster file will be there [default: replace-INDEX]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -127,9 +160,17 @@ impl Args {
     }
 
     pub(crate) fn status_patience(&self) -> Duration {
+        self.patience(STATUS_PATIENCE)
+    }
+
+    pub(crate) fn admin_patience(&self) -> Duration {
+        self.patience(ADMIN_PATIENCE)
+    }
+
+    fn patience(&self, usual: Duration) -> Duration {
         match self.timeout {
             Some(Timeout::After(timeout)) => timeout,
-            Some(Timeout::Never) | None => STATUS_PATIENCE,
+            Some(Timeout::Never) | None => usual,
         }
     }
 }

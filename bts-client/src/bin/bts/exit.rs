@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use bts_client::admin::ReplaceError;
 use bts_client::{ConfigError, ConnectError, Error};
 
 /// How the command ended, for scripts.
@@ -44,6 +45,25 @@ impl From<ConnectError> for Failure {
         let exit = match error {
             ConnectError::Refused(_) => Exit::Refused,
             ConnectError::NoQuorum(_) => Exit::NoQuorum,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<ReplaceError> for Failure {
+    fn from(error: ReplaceError) -> Self {
+        let exit = match error {
+            ReplaceError::NoSuchReplica(_)
+            | ReplaceError::NothingChanges(_)
+            | ReplaceError::TooManyLost(..)
+            | ReplaceError::Cluster(_)
+            | ReplaceError::Done(_)
+            | ReplaceError::OtherCluster(_) => Exit::Usage,
+            ReplaceError::Unreachable { .. } => Exit::Timeout,
+            ReplaceError::Refused { .. }
+            | ReplaceError::OtherChange { .. }
+            | ReplaceError::Elsewhere { .. } => Exit::Refused,
             _ => Exit::Failed,
         };
         Self::new(exit, error)

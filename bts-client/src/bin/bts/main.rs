@@ -1,6 +1,7 @@
 //! `bts`: a tuple space from the shell. Results on stdout, everything else on stderr, and an exit
 //! code that a script can use.
 
+mod admin;
 mod args;
 mod dump;
 mod exit;
@@ -46,6 +47,12 @@ fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     runtime.block_on(async {
+        if let Command::Admin(command) = &args.command {
+            return tokio::select! {
+                done = admin::run(&config, command, args.admin_patience(), output) => done,
+                () = interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted: run it again")),
+            };
+        }
         let client = match args.command {
             Command::Status => Client::start(config)?,
             _ => Client::connect(config).await?,
@@ -76,6 +83,7 @@ async fn execute(args: &Args, client: &Client, output: &Output) -> Result<Exit, 
         Command::Load { file } => load::run(&space()?, file, output).await,
         Command::Dump { template } => dump::run(&space()?, template.as_ref(), output).await,
         Command::Status => status::run(client, args.status_patience(), output).await,
+        Command::Admin(_) => unreachable!("it needs no client, and was run without one"),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::content::{DecidedTake, HeldContent, TakePayload};
 use crate::crypto::hash::{Digest, Domain, Hasher};
 use crate::crypto::sign::{Kind, SignedBytes, Signer};
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
-use crate::ids::{EntryId, Epoch, Lsn, OpId, ReplicaId};
+use crate::ids::{ClientRef, EntryId, Epoch, Lsn, OpId, ReplicaId, TakeNumber};
 use crate::misbehavior::Forgery;
 use crate::replica::ranges::RemovedRanges;
 use crate::replica::record::{Change, Record};
@@ -176,6 +176,11 @@ impl Export {
                 first: bound.instance.first(),
             }
         })
+    }
+
+    /// Below which number it was told that the Takes of a session are settled.
+    pub(super) fn settled(&self, session: &ClientRef) -> TakeNumber {
+        self.store.settled(session)
     }
 
     /// A Take that it voted for or locked.

@@ -3,7 +3,9 @@
 //! whom, and where the bytes go, is not decided here.
 
 mod export;
+mod found;
 mod unite;
 
 pub use export::{BadExport, Export, ExportPayload, sign_export};
+pub use found::{Founding, StateHasher};
 pub use unite::{CannotUnite, United, unite};

@@ -21,7 +21,7 @@ use crate::consensus::certificate::Value;
 use crate::consensus::choose::{Told, forced};
 use crate::content::{DecidedTake, HeldContent, TakePayload};
 use crate::crypto::verified::{ValidCertificate, Verified};
-use crate::ids::{ContentHash, EntryId, Epoch, ReplicaId};
+use crate::ids::{ClientRef, ContentHash, EntryId, Epoch, ReplicaId, TakeNumber};
 use crate::quorum::ClusterSize;
 use crate::replica::ranges::{RemovedRanges, WriterSession};
 
@@ -64,6 +64,8 @@ pub struct United {
     /// Epochs of present entries that were released since their instance was closed here: as for
     /// `concluded`, who signs must vouch for it.
     pub ended: BTreeMap<EntryId, Epoch>,
+    /// Below which number the Takes of a session are settled, if it still won something.
+    pub settled: BTreeMap<ClientRef, TakeNumber>,
 }
 
 impl United {
@@ -75,6 +77,11 @@ impl United {
         );
         let written = self.written.range(first..).next();
         self.puts.contains(id) || written.is_some_and(|((present, _), _)| present == id)
+    }
+
+    /// How many contents are present.
+    pub fn present(&self) -> usize {
+        self.written.len() + self.puts.len()
     }
 
     /// All Takes that won an entry and are still known.
@@ -124,6 +131,7 @@ pub fn unite(
     work.judge_puts();
     work.drop_epochs_of_the_gone();
     work.tell_gone_roots();
+    work.tell_settled();
     Ok(work.united)
 }
 
@@ -266,6 +274,20 @@ impl Work<'_> {
         let mut ended = std::mem::take(&mut self.united.ended);
         ended.retain(|id, _| self.united.is_present(id));
         self.united.ended = ended;
+    }
+
+    /// What `f+1` know of a session one correct replica was told by it.
+    fn tell_settled(&mut self) {
+        let winners: BTreeSet<_> = self.united.takes().map(|(_, take)| take.taker()).collect();
+        for winner in winners {
+            let numbers = self.exports.iter().map(|export| export.settled(&winner));
+            let mut numbers: Vec<_> = numbers.collect();
+            numbers.sort_by(|one, other| other.cmp(one));
+            let known = numbers.get(self.size.faults()).copied();
+            if let Some(below) = known.filter(|below| *below > TakeNumber(0)) {
+                self.united.settled.insert(winner, below);
+            }
+        }
     }
 
     fn tell_gone_roots(&mut self) {

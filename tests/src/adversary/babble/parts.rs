@@ -329,9 +329,9 @@ impl Babbler<'_> {
         match self.rng.below(3) {
             0 => Removal::Forgotten,
             1 => Removal::Unknown,
-            _ => self
-                .decision(id)
-                .map_or(Removal::Unknown, Removal::Decision),
+            _ => self.decision(id).map_or(Removal::Unknown, |decision| {
+                Removal::Decision(Box::new(decision))
+            }),
         }
     }
 

@@ -211,7 +211,10 @@ impl Cast {
                 let items = told.collect();
                 peer(by, PeerMessage::Applied { after: 0, items })
             }
-            Act::Given(by, entry) => peer(by, removed(entry, Removal::Decision(decision(entry)))),
+            Act::Given(by, entry) => peer(
+                by,
+                removed(entry, Removal::Decision(Box::new(decision(entry)))),
+            ),
             Act::Forgotten(by, entry) => peer(by, removed(entry, Removal::Forgotten)),
             Act::Unknown(by, entry) => peer(by, removed(entry, Removal::Unknown)),
             Act::Relayed(by) => peer(by, PeerMessage::Relay { entry }),
