@@ -45,7 +45,9 @@ impl Replica {
             true => self.watch(&from, &read),
             false => (None, Vec::new()),
         };
-        let hint = read.mode.takes() && !is_empty;
+        // To a blocked `in` "nothing yet" promises nothing; kept back it would be overtaken by the hint
+        // that comes after it, and the client would believe the later word.
+        let hint = read.mode.takes() && (!is_empty || read.mode.waits());
         if read.mode.waits() {
             let ReadRequest {
                 space,

@@ -4,6 +4,7 @@ use bts_core::consensus::certificate::{Value, VoteKind};
 use bts_core::message::{
     ClientBody, FetchKey, LockRequest, PeerMessage, ReadMode, ReplyBody, TakeRequest,
 };
+use bts_core::tuple::Tuple;
 
 use crate::cast::{Client, Target, any, bare, promise_of, read, statement, task};
 use crate::support::World;
@@ -93,6 +94,32 @@ fn gate_a9_push_to_rd_waits_and_hint_to_in_does_not() {
         assert_eq!(pushed(&world), !waits, "{mode:?} before the sync");
         world.sync(0);
         assert!(pushed(&world));
+    }
+}
+
+/// B6: the client believes the later word, and the hint is not given again.
+#[test]
+fn gate_b6_hint_does_not_overtake_what_was_found_before() {
+    for mode in [ReadMode::Rd, ReadMode::In] {
+        let (mut world, client, _) = slow();
+        world.send(
+            &client,
+            0,
+            ClientBody::Out {
+                entry: client.entry(2, task(2)),
+            },
+        );
+        let waiter = world.send(&client, 0, read(any("other"), mode));
+        let other = Tuple(vec!["other".into(), 1u64.into()]);
+        let entry = client.entry(3, other);
+        world.send(&client, 0, ClientBody::Out { entry });
+        world.sync(0);
+        let told = world.replies.iter().filter(|(_, _, to, _)| *to == waiter);
+        let told: Vec<_> = told.map(|(_, _, _, body)| body).collect();
+        assert!(
+            matches!(told[..], [ReplyBody::Found { .. }, ReplyBody::Push(_)]),
+            "{mode:?}: {told:?}"
+        );
     }
 }
 
