@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::hash::Digest;
 use crate::limits::SPACE_NAME_BYTES_MAX;
 
+pub(crate) use entry::IdParts;
 pub use entry::{BadId, EntryId, Root, Run};
 
 macro_rules! number {

@@ -33,6 +33,7 @@ mod inbox;
 mod journal;
 mod machine;
 mod peers;
+mod recover;
 mod roster;
 mod run;
 mod session;

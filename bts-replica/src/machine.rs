@@ -7,6 +7,8 @@ use bts_core::ids::{Lsn, ReplicaId};
 use bts_core::replica::{Input, Options, Outputs, Record, Replica, Unreplayable};
 use bts_core::time::Time;
 
+use crate::recover::recover;
+
 /// A replica as a state machine. One owner calls [`Machine::handle`], with times that never go
 /// back, appends the records, syncs, says so by `Input::Synced`, sends what is to be sent, and comes
 /// back at the deadline. Programs that test other replicas implement it around a core that lies.
@@ -48,7 +50,7 @@ impl fmt::Debug for Start<'_> {
 
 /// The replica of bts-core, as it was when it wrote the last record of its log.
 pub fn replica(start: Start<'_>) -> Result<Replica, Unreplayable> {
-    Replica::recover(start.options, start.now, start.log, start.out)
+    recover(start)
 }
 
 impl Machine for Replica {

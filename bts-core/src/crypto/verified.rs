@@ -47,6 +47,15 @@ impl<T> Verified<T> {
     pub fn leaf(&self) -> Digest {
         self.0.leaf
     }
+
+    /// What was verified before, and packed by [`super::packed`] meanwhile.
+    pub(super) fn restored(value: T, signed: SignedBytes, leaf: Digest) -> Self {
+        Self(Arc::new(VerifiedInner {
+            value,
+            signed,
+            leaf,
+        }))
+    }
 }
 
 impl<T> Clone for Verified<T> {

@@ -95,6 +95,23 @@ impl EntryId {
         }
     }
 
+    /// What it is made of.
+    pub(crate) fn parts(&self) -> IdParts<'_> {
+        let root = match &self.root {
+            Root::Written {
+                space,
+                writer,
+                session,
+                seq,
+            } => RootParts::Written(space, writer, *session, *seq),
+            Root::Genesis { space, key } => RootParts::Genesis(space, key),
+        };
+        IdParts {
+            root,
+            path: &self.path,
+        }
+    }
+
     /// The root.
     pub fn root(&self) -> &Root {
         &self.root
@@ -180,13 +197,53 @@ impl EntryId {
 
 impl Ord for EntryId {
     fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+/// What an id is made of, wherever that is kept. Ordered as ids are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdParts<'a> {
+    root: RootParts<'a>,
+    path: &'a [Run],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum RootParts<'a> {
+    Written(&'a SpaceName, &'a PublicKey, Session, Seq),
+    Genesis(&'a SpaceName, &'a [u8]),
+}
+
+impl<'a> IdParts<'a> {
+    /// Those of [`EntryId::written`].
+    pub(crate) fn written(
+        space: &'a SpaceName,
+        writer: &'a PublicKey,
+        session: Session,
+        seq: Seq,
+    ) -> Self {
+        Self {
+            root: RootParts::Written(space, writer, session, seq),
+            path: &[],
+        }
+    }
+}
+
+impl Ord for IdParts<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
         let by_root = self.root.cmp(&other.root);
-        by_root.then_with(|| match descent(&self.path, &other.path) {
+        by_root.then_with(|| match descent(self.path, other.path) {
             Descent::Same => Ordering::Equal,
             Descent::Above => Ordering::Less,
             Descent::Below => Ordering::Greater,
             Descent::Apart(order) => order,
         })
+    }
+}
+
+impl PartialOrd for IdParts<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

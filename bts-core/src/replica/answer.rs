@@ -272,19 +272,17 @@ impl Replica {
 
     /// How an entry stands here; `content` is among the contents named, if it is held.
     pub(super) fn status(&self, id: &EntryId, content: &ContentHash, asker: ClientRef) -> Status {
-        let Some(slot) = self.store.slot(id) else {
+        if !self.store.is_known(id) {
             return Status::default();
-        };
-        let newest = slot.contents.iter().rev().filter(|c| c.hash != *content);
-        let contents = slot.content(content).into_iter().chain(newest);
+        }
+        let newest = self.store.hashes(id).rev().filter(|hash| hash != content);
+        let asked = Some(*content).filter(|hash| self.store.holds(id, hash));
+        let contents = asked.into_iter().chain(newest);
         let mut status = Status {
-            contents: contents
-                .map(|c| c.hash)
-                .take(CONTENTS_PER_STATUS_MAX)
-                .collect(),
+            contents: contents.take(CONTENTS_PER_STATUS_MAX).collect(),
             ..Status::default()
         };
-        if let Some(bound) = slot.bound.as_deref() {
+        if let Some(bound) = self.store.bound(id) {
             let wire = |valid: &ValidCertificate| valid.certificate().clone();
             status.epoch = bound.epoch;
             status.released = bound.released.as_ref().map(wire);

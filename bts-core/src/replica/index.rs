@@ -2,21 +2,23 @@
 //! are sorted by *shape*: which positions are exact, typed or free. Within a shape everything that
 //! matches has one key, the projection of the bound positions, so a look-up is one range.
 
+mod space;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec;
 use crate::crypto::hash::{Digest, Domain, Hasher};
-use crate::ids::{ContentHash, EntryId};
-use crate::limits::SHAPES_MAX;
 use crate::template::{Pattern, Template};
 use crate::tuple::Tuple;
 
+pub(super) use space::{Place, Placed, SpaceIndex};
+
 /// How each position of a template is bound.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Shape(Vec<Bound>);
+pub(super) struct Shape(Vec<Binding>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Bound {
+enum Binding {
     Exact,
     Typed,
     Free,
@@ -25,9 +27,9 @@ enum Bound {
 impl Shape {
     pub(super) fn of(template: &Template) -> Self {
         let bound = |pattern: &Pattern| match pattern {
-            Pattern::Exact(_) => Bound::Exact,
-            Pattern::Typed(_) => Bound::Typed,
-            Pattern::Any => Bound::Free,
+            Pattern::Exact(_) => Binding::Exact,
+            Pattern::Typed(_) => Binding::Typed,
+            Pattern::Any => Binding::Free,
         };
         Self(template.patterns().iter().map(bound).collect())
     }
@@ -42,9 +44,9 @@ impl Shape {
         let bounds = self.0.iter().zip(tuple.fields());
         bounds
             .fold(hasher, |hasher, (bound, field)| match bound {
-                Bound::Exact => hasher.part(&codec::encode(field)),
-                Bound::Typed => hasher.part(&[field.field_type() as u8]),
-                Bound::Free => hasher,
+                Binding::Exact => hasher.part(&codec::encode(field)),
+                Binding::Typed => hasher.part(&[field.field_type() as u8]),
+                Binding::Free => hasher,
             })
             .finish()
     }
@@ -58,111 +60,6 @@ impl Shape {
             Pattern::Any => hasher,
         };
         template.patterns().iter().fold(hasher, bound).finish()
-    }
-}
-
-/// An entry's place in an index: its place on the ring, and which content of it.
-pub(super) type Place = (Digest, ContentHash);
-
-/// An indexed content.
-#[derive(Clone, Debug)]
-pub(super) struct Indexed {
-    /// The entry.
-    pub(super) id: EntryId,
-    /// The tuple of this content.
-    pub(super) tuple: Tuple,
-}
-
-/// The contents of one space.
-#[derive(Debug, Default)]
-pub(super) struct SpaceIndex {
-    all: BTreeMap<Place, Indexed>,
-    shapes: BTreeMap<Shape, ShapeIndex>,
-    uses: u64,
-}
-
-#[derive(Debug, Default)]
-struct ShapeIndex {
-    places: BTreeSet<(Digest, Place)>,
-    last_use: u64,
-}
-
-impl SpaceIndex {
-    /// Contents present.
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    pub(super) fn insert(&mut self, place: Place, indexed: Indexed) {
-        for (shape, index) in self
-            .shapes
-            .iter_mut()
-            .filter(|(s, _)| s.fits(&indexed.tuple))
-        {
-            index
-                .places
-                .insert((shape.project_tuple(&indexed.tuple), place));
-        }
-        self.all.insert(place, indexed);
-    }
-
-    pub(super) fn remove(&mut self, place: Place) {
-        let Some(indexed) = self.all.remove(&place) else {
-            return;
-        };
-        for (shape, index) in self
-            .shapes
-            .iter_mut()
-            .filter(|(s, _)| s.fits(&indexed.tuple))
-        {
-            index
-                .places
-                .remove(&(shape.project_tuple(&indexed.tuple), place));
-        }
-    }
-
-    /// What matches the template, along the ring from `start`, once around.
-    pub(super) fn matches<'a>(
-        &'a mut self,
-        template: &'a Template,
-        start: Digest,
-    ) -> impl Iterator<Item = (Place, &'a Indexed)> + 'a {
-        let shape = Shape::of(template);
-        let key = shape.project_template(template);
-        self.index_shape(&shape);
-        let places = &self.shapes.get(&shape).expect("indexed above").places;
-        let from = (key, (start, ContentHash(Digest([0; 32]))));
-        let low = (key, (Digest([0; 32]), ContentHash(Digest([0; 32]))));
-        let high = (key, (Digest([255; 32]), ContentHash(Digest([255; 32]))));
-        let ring = places.range(from..=high).chain(places.range(low..from));
-        let all = &self.all;
-        ring.filter_map(move |(_, place)| Some((*place, all.get(place)?)))
-            .filter(move |(_, indexed)| template.matches(&indexed.tuple))
-    }
-
-    /// Makes the index of a shape on first use, and forgets the one longest unused beyond the
-    /// bound.
-    fn index_shape(&mut self, shape: &Shape) {
-        self.uses += 1;
-        if let Some(index) = self.shapes.get_mut(shape) {
-            index.last_use = self.uses;
-            return;
-        }
-        if self.shapes.len() >= SHAPES_MAX {
-            let oldest = self.shapes.iter().min_by_key(|(_, index)| index.last_use);
-            let oldest = oldest.map(|(shape, _)| shape.clone());
-            oldest.and_then(|shape| self.shapes.remove(&shape));
-        }
-        let fitting = self
-            .all
-            .iter()
-            .filter(|(_, indexed)| shape.fits(&indexed.tuple));
-        let places = fitting.map(|(place, indexed)| (shape.project_tuple(&indexed.tuple), *place));
-        let index = ShapeIndex {
-            places: places.collect(),
-            last_use: self.uses,
-        };
-        self.shapes.insert(shape.clone(), index);
     }
 }
 
@@ -224,8 +121,11 @@ impl<K: Ord + Clone> TemplateIndex<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::ids::{PublicKey, Seq, Session, SpaceName};
+    use crate::ids::ContentHash;
+    use crate::limits::SHAPES_MAX;
     use crate::tuple::{Field, FieldType};
 
     struct Random(u64);
@@ -261,47 +161,52 @@ mod tests {
         }
     }
 
-    fn place(seq: u64) -> (Place, EntryId) {
-        let space = SpaceName::new("s").expect("legal");
-        let id = EntryId::written(space, PublicKey([1; 32]), Session(1), Seq(seq));
-        let ring = Hasher::new(Domain::Ring).number(seq).finish();
-        ((ring, ContentHash(ring)), id)
+    #[derive(Debug)]
+    struct Item(u64, Tuple);
+
+    impl Placed for Item {
+        fn place(&self) -> Place {
+            // Some begin alike.
+            let mut ring = Hasher::new(Domain::Ring).number(self.0).finish();
+            ring.0[..8].copy_from_slice(&(self.0 / 3).to_be_bytes());
+            (ring, ContentHash(ring))
+        }
+
+        fn tuple(&self) -> Tuple {
+            self.1.clone()
+        }
     }
 
     #[test]
     fn index_agrees_with_a_scan() {
         let mut random = Random(3);
         let mut index = SpaceIndex::default();
-        let mut scan: BTreeMap<Place, Tuple> = BTreeMap::new();
+        let mut scan: BTreeMap<Place, Arc<Item>> = BTreeMap::new();
         for step in 0..3000 {
-            let (place, id) = place(random.below(60));
+            let item = Arc::new(Item(random.below(60), random.tuple()));
+            let place = item.place();
             match random.below(3) {
                 0 => {
-                    index.remove(place);
-                    scan.remove(&place);
+                    let there = scan.remove(&place);
+                    index.remove(there.as_ref().unwrap_or(&item));
                 }
                 _ if !scan.contains_key(&place) => {
-                    let tuple = random.tuple();
-                    index.insert(
-                        place,
-                        Indexed {
-                            id,
-                            tuple: tuple.clone(),
-                        },
-                    );
-                    scan.insert(place, tuple);
+                    index.insert(&item, &item.1);
+                    scan.insert(place, item);
                 }
                 _ => {}
             }
+            assert_eq!(index.len(), scan.len());
             let template = random.template();
-            let start = Hasher::new(Domain::RingStart).number(step).finish();
+            let mut start = Hasher::new(Domain::RingStart).number(step).finish();
+            start.0[..8].copy_from_slice(&random.below(20).to_be_bytes());
             let found: Vec<_> = index
                 .matches(&template, start)
-                .map(|(place, _)| place)
+                .map(|item| item.place())
                 .collect();
             let matching = || {
                 scan.iter()
-                    .filter(|(_, t)| template.matches(t))
+                    .filter(|(_, item)| template.matches(&item.1))
                     .map(|(p, _)| *p)
             };
             let after = matching().filter(|place| place.0 >= start);
@@ -315,7 +220,7 @@ mod tests {
 
     #[test]
     fn index_keeps_a_bounded_number_of_shapes() {
-        let mut index = SpaceIndex::default();
+        let mut index = SpaceIndex::<Item>::default();
         for bits in 0..200u32 {
             let pattern = |bit: u32| match bits >> bit & 1 {
                 1 => Pattern::Any,

@@ -49,7 +49,7 @@ use crate::time::{Span, Time};
 
 pub use outputs::{Event, Obsolete, Outgoing, Outputs, Principal};
 pub use record::Record;
-pub use replay::{BadRecord, Unreplayable};
+pub use replay::{BadRecord, LogReader, Logged, Unreplayable};
 
 use contest::{Account, Contest};
 use on_applied::Streams;

@@ -7,7 +7,6 @@
 use super::on_timer::Timer;
 use super::sweep::{DOUBTS_MAX, Fetching, Item, SLICE_EVERY, Slice, Stage, answers};
 use super::{Outgoing, Outputs, Replica};
-use crate::content::HeldContent;
 use crate::ids::{ContentHash, EntryId, ReplicaId};
 use crate::message::{Compare, Compared, FetchKey, PeerMessage};
 use crate::time::{Span, Time};
@@ -129,7 +128,7 @@ impl Replica {
         let ends_there = slice.upto == question.to;
         let count = slice.items.len() as u64;
         let is_same = ends_there && count == question.count && slice.digest() == question.digest;
-        let list = || slice.items.iter().map(|(id, hash)| ((*id).clone(), *hash));
+        let list = || slice.items.iter().cloned();
         let items = (!is_same && !mutant!(ComparedSameAlways)).then(|| list().collect());
         let upto = match &items {
             Some(_) => slice.upto,
@@ -169,7 +168,7 @@ impl Replica {
         let items = items.unwrap_or_default();
         let is_listed = |id: &EntryId| items.binary_search_by(|(of, _)| of.cmp(id)).is_ok();
         let unlisted = mine.into_iter().filter(|id| !is_same && !is_listed(id));
-        let unlisted: Vec<EntryId> = unlisted.take(DOUBTS_MAX).cloned().collect();
+        let unlisted: Vec<EntryId> = unlisted.take(DOUBTS_MAX).collect();
         let asks = !mutant!(MissedDecideNotAsked) && !mutant!(UnlistedNotAsked);
         if asks && !unlisted.is_empty() {
             sweep.doubts.add(unlisted);
@@ -337,12 +336,12 @@ impl Replica {
     }
 
     /// All contents that are held, in the order in which they are compared.
-    pub fn live(&self) -> impl Iterator<Item = (&EntryId, ContentHash)> {
-        let of_entry = |(id, contents): (_, &'_ [HeldContent])| {
-            let hashes: Vec<_> = contents.iter().map(|content| content.hash).collect();
-            hashes.into_iter().map(move |hash| (id, hash))
-        };
-        self.store.live_after(None).flat_map(of_entry)
+    pub fn live(&self) -> impl Iterator<Item = (EntryId, ContentHash)> {
+        let contents = self
+            .store
+            .live_after(None)
+            .flat_map(|(_, contents)| contents);
+        contents.map(|held| (held.id(), held.hash()))
     }
 
     /// How far comparing with each peer has got, for operators.
@@ -390,5 +389,5 @@ impl Replica {
 
 /// True if a content is held, or its entry removed.
 fn is_settled(store: &super::store::Store, (id, hash): &Item) -> bool {
-    store.is_removed(id) || store.content(id, hash).is_some()
+    store.is_removed(id) || store.holds(id, hash)
 }

@@ -211,7 +211,7 @@ impl Replica {
             removal: Removal::Decision(Box::new(decided.to_wire())),
         });
         for put in decided.puts() {
-            let is_here = self.store.slot(&put.id).is_some();
+            let is_here = self.store.is_known(&put.id);
             if is_here && !mutant!(PutWakesNobody) {
                 self.wake(&put, out);
             }
@@ -234,8 +234,7 @@ impl Replica {
 
     /// What is held of an entry.
     pub(super) fn contents_of(&self, id: &EntryId) -> Vec<HeldContent> {
-        let slot = self.store.slot(id);
-        slot.map_or_else(Vec::new, |slot| slot.contents.clone())
+        self.store.contents(id).collect()
     }
 
     /// the entry stays, the next epoch begins, and whoever waits for it is told.

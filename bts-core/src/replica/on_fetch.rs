@@ -6,6 +6,7 @@ use super::on_timer::Timer;
 use super::stash::Stashed;
 use super::store::ReplicaSet;
 use super::{Outgoing, Outputs, Principal, Replica};
+use crate::content::HeldContent;
 use crate::crypto::hash::Digest;
 use crate::ids::{ClientRef, ContentHash, EntryId, Epoch, PublicKey, ReplicaId, RequestId};
 use crate::limits::FETCHES_PER_SENDER_MAX;
@@ -184,12 +185,8 @@ impl Replica {
         if self.store.is_removed(id) {
             return self.reply_over(from, request, id);
         }
-        let readable = |slot: &super::store::Slot| {
-            slot.contents
-                .iter()
-                .any(|content| self.may(&from, content, false))
-        };
-        let may = self.store.slot(id).is_some_and(readable);
+        let readable = |content: HeldContent| self.may(&from, &content, false);
+        let may = self.store.contents(id).any(readable);
         match self.given(&key).filter(|_| may) {
             Some(given) => self.promise(from, request, ReplyBody::Given(given)),
             None => self.reply(from, request, ReplyBody::NotHeld(key), out),
@@ -229,7 +226,7 @@ impl Replica {
 
     /// A client says that an entry reported here is gone (G5).
     pub(super) fn on_dropped(&mut self, from: ClientRef, id: &EntryId, out: &mut Outputs) {
-        if self.store.slot(id).is_some() && !mutant!(MissedDecideNotAsked) {
+        if self.store.is_known(id) && !mutant!(MissedDecideNotAsked) {
             let key = FetchKey::Decision(id.clone());
             self.want(key, Principal::Client(from), out);
         }
@@ -254,9 +251,7 @@ impl Replica {
 
     fn is_there(&self, key: &FetchKey) -> bool {
         match key {
-            FetchKey::Content(id, hash) => {
-                self.store.is_removed(id) || self.store.content(id, hash).is_some()
-            }
+            FetchKey::Content(id, hash) => self.store.is_removed(id) || self.store.holds(id, hash),
             FetchKey::Take(id, op) => {
                 self.store.is_removed(id) || self.known_take(id, op).is_some()
             }

@@ -121,7 +121,7 @@ impl Replica {
             return;
         }
         let key = FetchKey::Decision(id.clone());
-        if self.store.slot(id).is_some() {
+        if self.store.is_known(id) {
             self.want(key.clone(), Principal::Replica(from), out);
         }
         let needed = self.size.fact_quorum();
@@ -156,7 +156,7 @@ impl Replica {
         self.stash.wake(id);
         // Whatever this descends from is removed as well.
         let root = id.root_id();
-        let root = (!id.is_root() && self.store.slot(&root).is_some()).then_some(root);
+        let root = (!id.is_root() && self.store.is_known(&root)).then_some(root);
         let above = self.store.live_above(id).cloned();
         for above in above.into_iter().chain(root) {
             self.want(FetchKey::Decision(above), Principal::Replica(by), out);

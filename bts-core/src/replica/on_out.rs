@@ -40,10 +40,7 @@ impl Replica {
             let why = format!("{limit} entries of this writer are present");
             return self.refuse(from, request, Refused::Limit(why), out);
         }
-        let contents = self
-            .store
-            .slot(&entry.id)
-            .map_or(0, |slot| slot.contents.len());
+        let contents = self.store.hashes(&entry.id).count();
         if !self.is_settled(&entry) && contents >= CONTENTS_PER_ID_MAX {
             let why = format!("{CONTENTS_PER_ID_MAX} contents signed for {}", entry.id);
             return self.refuse(from, request, Refused::Limit(why), out);
@@ -150,11 +147,11 @@ impl Replica {
     pub(super) fn insert(&mut self, content: HeldContent, out: &mut Outputs) {
         let id = &content.id;
         let is_removed = self.store.is_removed(id) && !mutant!(RemovedNotKept);
-        if is_removed || self.store.content(id, &content.hash).is_some() {
+        if is_removed || self.store.holds(id, &content.hash) {
             return;
         }
-        let others = self.store.slot(id).map_or(&[][..], |slot| &slot.contents);
-        if let Some(other) = others.first().cloned()
+        let first = self.store.contents(id).next();
+        if let Some(other) = first
             && let (Source::Entry(one), Source::Entry(two)) = (&other.source, &content.source)
         {
             let (one, other) = (one.signed().clone(), two.signed().clone());
@@ -177,6 +174,6 @@ impl Replica {
     fn is_settled(&self, entry: &Verified<EntryPayload>) -> bool {
         let hash = ContentHash(entry.leaf());
         let is_removed = self.store.is_removed(&entry.id) && !mutant!(RemovedNotKept);
-        is_removed || self.store.content(&entry.id, &hash).is_some()
+        is_removed || self.store.holds(&entry.id, &hash)
     }
 }

@@ -137,7 +137,7 @@ impl Replica {
             let visible = self
                 .store
                 .content(&id, &hash)
-                .filter(|c| self.may(&from, c, false));
+                .filter(|content| self.may(&from, content, false));
             if visible.is_some() {
                 let described = self.describe(&from, [(id, hash)].into_iter(), true);
                 bytes += described
@@ -164,7 +164,7 @@ impl Replica {
                 .store
                 .content(&id, &hash)
                 .filter(|_| full && bytes < REPLY_BYTES_MAX);
-            let content = content.map(HeldContent::to_wire);
+            let content = content.map(|content| content.to_wire());
             bytes += content
                 .as_ref()
                 .map_or(0, |content| codec::encode(content).len());
@@ -218,14 +218,17 @@ impl Replica {
         let (policy, takes) = (self.options.configuration.policy(), read.mode.takes());
         let (sessions, now) = (&self.sessions, self.now);
         let (mut named, mut free) = (Vec::new(), 0);
-        self.store
-            .visit_matches(&read.space, &read.template, start, |slot, content| {
+        self.store.visit_matches(
+            &read.space,
+            &read.template,
+            start,
+            |content, is_contested| {
                 let reserved = sessions.reserved_for(&content.id, now);
                 let elsewhere = takes && reserved.is_some_and(|(client, _)| client != *from);
                 let access = content.access.as_ref();
                 let is_hidden = elsewhere && mutant!(ReservationHides);
                 if policy.may(&from.key, &read.space, access, takes) && !is_hidden {
-                    let preference = match slot.is_contested() {
+                    let preference = match is_contested {
                         _ if elsewhere => Preference::Reserved,
                         true => Preference::Contested,
                         false => Preference::Free,
@@ -237,7 +240,8 @@ impl Replica {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
-            });
+            },
+        );
         named.sort_by_key(|(preference, _)| *preference);
         named.truncate(limit);
         named

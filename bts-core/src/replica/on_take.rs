@@ -130,7 +130,7 @@ impl Replica {
         if mutant!(VoteWithoutContent) {
             return true;
         }
-        self.store.content(&take.id, &take.content).is_some()
+        self.store.holds(&take.id, &take.content)
     }
 
     /// True if the content is held and the policy allows the Take (A4, C7).

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EntryId, PublicKey, Root, Seq, Session, SpaceName};
+use crate::ids::{EntryId, IdParts, PublicKey, Root, Seq, Session, SpaceName};
 
 /// The entries that one process wrote into one space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct WriterSession {
 
 impl WriterSession {
     /// Whose entry this is, and its counter; `None` for a put.
-    pub(super) fn of(id: &EntryId) -> Option<(Self, Seq)> {
+    pub(crate) fn of(id: &EntryId) -> Option<(Self, Seq)> {
         match id.root() {
             Root::Written {
                 space,
@@ -39,8 +39,30 @@ impl WriterSession {
         }
     }
 
+    /// The counter of this entry; `None` if it is none of the session's, or a put.
+    pub(crate) fn seq_of(&self, id: &EntryId) -> Option<Seq> {
+        match id.root() {
+            Root::Written {
+                space,
+                writer,
+                session,
+                seq,
+            } if id.is_root() => {
+                let is_ours =
+                    (space, writer, session) == (&self.space, &self.writer, &self.session);
+                is_ours.then_some(*seq)
+            }
+            Root::Written { .. } | Root::Genesis { .. } => None,
+        }
+    }
+
+    /// What the id of one of its entries is made of.
+    pub(crate) fn id_parts(&self, seq: Seq) -> IdParts<'_> {
+        IdParts::written(&self.space, &self.writer, self.session, seq)
+    }
+
     /// The id of one of its entries.
-    pub(super) fn id(&self, seq: u64) -> EntryId {
+    pub(crate) fn id(&self, seq: u64) -> EntryId {
         EntryId::written(self.space.clone(), self.writer, self.session, Seq(seq))
     }
 }

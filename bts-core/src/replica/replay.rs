@@ -3,11 +3,14 @@
 //! process: sessions, watches, waiters, reservations, and what was heard of open instances, which
 //! those who said it repeat.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::record::{Change, Record};
 use super::store::Admitted;
 use super::{Options, Outputs, Replica};
+use crate::configuration::Configuration;
 use crate::crypto::verified::Verifier;
 use crate::ids::{Ballot, EntryId, Lsn};
 use crate::misbehavior::Forgery;
@@ -38,21 +41,55 @@ pub enum BadRecord {
     Contradicts(&'static str),
 }
 
+/// Reads what the records of a log say, which is most of the work of a replay. The shell vouches for
+/// the records, as for its own memory: their signatures are not checked again. Each record can be read
+/// by itself, so that who has several threads may use them.
+#[derive(Debug)]
+pub struct LogReader(Verifier);
+
+/// A record that was read, or what is wrong with it.
+#[derive(Debug)]
+pub struct Logged(Option<Result<Change, Forgery>>);
+
+impl LogReader {
+    /// A reader of logs of this configuration.
+    pub fn new(configuration: Arc<Configuration>) -> Self {
+        Self(Verifier::of_own_log(configuration))
+    }
+
+    /// Reads a record.
+    pub fn read(&self, record: Record) -> Logged {
+        let is_kept = !is_forgotten(&record);
+        Logged(is_kept.then(|| Change::from_record(&self.0, record)))
+    }
+}
+
 impl Replica {
-    /// A replica as it was when it wrote the last of these records, all of them durable. The shell
-    /// vouches for the records, as for its own memory: their signatures are not checked again.
+    /// A replica as it was when it wrote the last of these records, all of them durable.
     pub fn recover(
         options: Options,
         now: Time,
         log: impl IntoIterator<Item = (Lsn, Record)>,
         out: &mut Outputs,
     ) -> Result<Self, Unreplayable> {
-        let own = Verifier::of_own_log(options.configuration.clone());
+        let reader = LogReader::new(options.configuration.clone());
+        let log = log.into_iter();
+        let read = log.map(|(lsn, record)| (lsn, reader.read(record)));
+        Self::recover_read(options, now, read, out)
+    }
+
+    /// The same from records that were read, in the order of the log.
+    pub fn recover_read(
+        options: Options,
+        now: Time,
+        log: impl IntoIterator<Item = (Lsn, Logged)>,
+        out: &mut Outputs,
+    ) -> Result<Self, Unreplayable> {
         let mut replica = Self::new(options);
         replica.now = now;
-        for (lsn, record) in log {
+        for (lsn, logged) in log {
             replica
-                .replay(&own, lsn, record)
+                .replay(lsn, logged)
                 .map_err(|why| Unreplayable { lsn, why })?;
         }
         if replica.stopped().is_some() {
@@ -65,15 +102,14 @@ impl Replica {
         Ok(replica)
     }
 
-    fn replay(&mut self, own: &Verifier, lsn: Lsn, record: Record) -> Result<(), BadRecord> {
+    fn replay(&mut self, lsn: Lsn, Logged(change): Logged) -> Result<(), BadRecord> {
         let last = self.gate.last();
         if !self.gate.replay(lsn) {
             return Err(BadRecord::OutOfOrder(last));
         }
-        if is_forgotten(&record) {
+        let Some(change) = change.transpose()? else {
             return Ok(());
-        }
-        let change = Change::from_record(own, record)?;
+        };
         match self.store.admits(&change).map_err(BadRecord::Contradicts)? {
             Admitted::Fits => {}
             Admitted::Leftover => {

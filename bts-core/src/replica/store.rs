@@ -4,19 +4,19 @@
 
 mod admits;
 mod forget;
+mod held;
 mod removed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::index::{Indexed, Place, SpaceIndex};
+use super::index::Placed;
 use super::outputs::Obsolete;
 use super::record::Change;
-use crate::codec;
 use crate::consensus::instance::Instance;
 use crate::consensus::promise::SignedPromise;
-use crate::content::{DecidedTake, HeldContent, Source, TakePayload};
+use crate::content::{DecidedTake, HeldContent, TakePayload};
 use crate::crypto::hash::{Digest, Domain, Hasher};
 use crate::crypto::verified::{ValidCertificate, Verified};
 use crate::ids::{
@@ -26,21 +26,10 @@ use crate::limits::SCAN_MAX;
 use crate::template::Template;
 
 pub(super) use admits::Admitted;
+pub(super) use held::Held;
+use held::Present;
 use removed::Removed;
 pub(super) use removed::{Kept, ReplicaSet};
-
-/// A present entry, or one of which only an instance is known.
-#[derive(Debug)]
-pub(super) struct Slot {
-    /// Place on the ring.
-    pub(super) ring: Digest,
-    /// Its contents; more than one convict its writer.
-    pub(super) contents: Vec<HeldContent>,
-    /// What the replica bound itself to; `None` as long as that is nothing.
-    pub(super) bound: Option<Box<BoundTo>>,
-    /// The records of the contents that were written; puts stand in that of their decision.
-    logged: Vec<Lsn>,
-}
 
 /// What a replica bound itself to in the current epoch of an entry.
 #[derive(Debug, Default)]
@@ -61,32 +50,12 @@ pub(super) struct BoundTo {
     logged: Vec<Lsn>,
 }
 
-impl Slot {
-    pub(super) fn epoch(&self) -> Epoch {
-        self.bound.as_ref().map_or(Epoch(0), |bound| bound.epoch)
-    }
-
-    pub(super) fn content(&self, hash: &ContentHash) -> Option<&HeldContent> {
-        self.contents.iter().find(|content| content.hash == *hash)
-    }
-
-    /// True if somebody may be about to take it.
-    pub(super) fn is_contested(&self) -> bool {
-        self.bound
-            .as_ref()
-            .is_some_and(|bound| !bound.instance.is_untouched())
-    }
-
-    fn bound_mut(&mut self) -> &mut BoundTo {
-        self.bound.get_or_insert_default()
-    }
-}
-
 /// The durable state.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    slots: BTreeMap<EntryId, Slot>,
-    spaces: BTreeMap<SpaceName, SpaceIndex>,
+    present: Present,
+    /// Entries in which the replica bound itself, or of which it knows a release.
+    bound: BTreeMap<EntryId, Box<BoundTo>>,
     removed: Removed,
     /// Present entries that are puts.
     live_puts: BTreeSet<EntryId>,
@@ -95,7 +64,6 @@ pub(super) struct Store {
     /// Contents present per writer key, and undecided first votes per client key.
     written: BTreeMap<PublicKey, usize>,
     open_votes: BTreeMap<PublicKey, usize>,
-    live: u64,
     obsolete: Vec<Obsolete>,
     /// What the replica stopped for, for good.
     stopped: Option<Digest>,
@@ -106,24 +74,24 @@ impl Store {
     /// allowed; what is asserted here would break agreement.
     pub(super) fn apply(&mut self, lsn: Lsn, change: &Change) {
         match change {
-            Change::Entry(content) => self.insert(content.clone(), Some(lsn)),
+            Change::Entry(content) => self.insert(content, Some(lsn)),
             Change::FirstVote(take) => self.first_vote(lsn, take),
             Change::Entered(promise, takes) => {
                 let payload = &promise.promise;
-                let bound = self.slot_mut(&payload.id).bound_mut();
+                let bound = self.bound_mut(&payload.id);
                 assert_eq!(bound.epoch, payload.epoch, "a promise for another epoch");
                 bound.logged.push(lsn);
                 bound.instance.enter(payload.ballot);
                 bound.promise = Some((promise.clone(), takes.clone()));
             }
             Change::Prepared(id, epoch, ballot, value) => {
-                let bound = self.slot_mut(id).bound_mut();
+                let bound = self.bound_mut(id);
                 assert_eq!(bound.epoch, *epoch, "a prepare vote for another epoch");
                 bound.logged.push(lsn);
                 bound.instance.prepare_vote(*ballot, *value);
             }
             Change::Locked(lock, take) => {
-                let bound = self.slot_mut(&lock.statement().id).bound_mut();
+                let bound = self.bound_mut(&lock.statement().id);
                 assert_eq!(
                     bound.epoch,
                     lock.statement().epoch,
@@ -150,8 +118,9 @@ impl Store {
 
     /// Entries in whose current epoch the replica bound itself to something.
     pub(super) fn bound_ids(&self) -> impl Iterator<Item = &EntryId> {
-        let contested = self.slots.iter().filter(|(_, slot)| slot.is_contested());
-        contested.map(|(id, _)| id)
+        let contested = |bound: &BoundTo| !bound.instance.is_untouched();
+        let bound = self.bound.iter().filter(move |(_, bound)| contested(bound));
+        bound.map(|(id, _)| id)
     }
 
     /// What the replica stopped for, if it did.
@@ -161,28 +130,48 @@ impl Store {
 
     /// Entries in which the replica bound itself, or of which it knows a release.
     pub(super) fn instances(&self) -> impl Iterator<Item = &EntryId> {
-        let bound = self.slots.iter().filter(|(_, slot)| slot.bound.is_some());
-        bound.map(|(id, _)| id)
+        self.bound.keys()
     }
 
-    /// The slot of an entry, if anything is known of it.
-    pub(super) fn slot(&self, id: &EntryId) -> Option<&Slot> {
-        self.slots.get(id)
+    /// True if the entry is present, or something is known of an instance of it.
+    pub(super) fn is_known(&self, id: &EntryId) -> bool {
+        self.bound.contains_key(id) || self.present.has(id)
+    }
+
+    /// True if somebody may be about to take the entry.
+    pub(super) fn is_contested(&self, id: &EntryId) -> bool {
+        self.bound(id)
+            .is_some_and(|bound| !bound.instance.is_untouched())
+    }
+
+    /// The contents of an entry, in the order in which they came; more than one convict its writer.
+    pub(super) fn contents(&self, id: &EntryId) -> impl Iterator<Item = HeldContent> {
+        self.present.of(id).map(Held::content)
+    }
+
+    /// Their hashes.
+    pub(super) fn hashes(&self, id: &EntryId) -> impl DoubleEndedIterator<Item = ContentHash> {
+        self.present.of(id).map(Held::hash)
+    }
+
+    /// True if the entry is present with this content.
+    pub(super) fn holds(&self, id: &EntryId, hash: &ContentHash) -> bool {
+        self.present.find(id, hash).is_some()
     }
 
     /// The content, if the entry is present with it.
-    pub(super) fn content(&self, id: &EntryId, hash: &ContentHash) -> Option<&HeldContent> {
-        self.slots.get(id).and_then(|slot| slot.content(hash))
+    pub(super) fn content(&self, id: &EntryId, hash: &ContentHash) -> Option<HeldContent> {
+        self.present.find(id, hash).map(Held::content)
     }
 
     /// The acceptor's state in the current epoch of an entry.
     pub(super) fn bound(&self, id: &EntryId) -> Option<&BoundTo> {
-        self.slots.get(id).and_then(|slot| slot.bound.as_deref())
+        self.bound.get(id).map(|bound| &**bound)
     }
 
     /// The current epoch of an entry.
     pub(super) fn epoch(&self, id: &EntryId) -> Epoch {
-        self.slots.get(id).map_or(Epoch(0), Slot::epoch)
+        self.bound(id).map_or(Epoch(0), |bound| bound.epoch)
     }
 
     /// The highest ballot promised in the current epoch.
@@ -202,24 +191,25 @@ impl Store {
     }
 
     /// Visits contents that match, along the ring from `start`, until the visitor has enough or a
-    /// bounded number of them was seen.
+    /// bounded number of them was seen. It is told whether somebody may be about to take each.
     pub(super) fn visit_matches(
         &mut self,
         space: &SpaceName,
         template: &Template,
         start: Digest,
-        mut visit: impl FnMut(&Slot, &HeldContent) -> ControlFlow<()>,
+        mut visit: impl FnMut(&HeldContent, bool) -> ControlFlow<()>,
     ) {
-        let Some(index) = self.spaces.get_mut(space) else {
+        let Some(index) = self.present.index_of(space) else {
             return;
         };
-        for ((_, hash), indexed) in index.matches(template, start).take(SCAN_MAX) {
-            let slot = self
-                .slots
-                .get(&indexed.id)
-                .expect("what is indexed is present");
-            let content = slot.content(&hash).expect("what is indexed is held");
-            if visit(slot, content).is_break() {
+        for held in index.matches(template, start).take(SCAN_MAX) {
+            let content = held.content();
+            if !template.matches(&content.tuple) {
+                continue;
+            }
+            let bound = self.bound.get(&content.id);
+            let is_contested = bound.is_some_and(|bound| !bound.instance.is_untouched());
+            if visit(&content, is_contested).is_break() {
                 return;
             }
         }
@@ -233,35 +223,32 @@ impl Store {
         after: Option<Digest>,
         limit: usize,
     ) -> Vec<(Digest, EntryId, ContentHash)> {
-        let Some(index) = self.spaces.get_mut(space) else {
+        let Some(index) = self.present.index_of(space) else {
             return Vec::new();
         };
         let start = after.unwrap_or(Digest([0; 32]));
         index
             .matches(template, start)
+            .map(|held| (held.place(), held))
             .take_while(|((ring, _), _)| *ring >= start)
             .filter(|((ring, _), _)| after.is_none_or(|after| *ring > after))
-            .map(|((ring, hash), indexed)| (ring, indexed.id.clone(), hash))
+            .filter(|(_, held)| template.matches(&held.tuple()))
+            .map(|((ring, hash), held)| (ring, held.id(), hash))
             .take(limit)
             .collect()
     }
 
     /// True if the entry is present.
     pub(super) fn is_live(&self, id: &EntryId) -> bool {
-        self.slots
-            .get(id)
-            .is_some_and(|slot| !slot.contents.is_empty())
+        self.present.has(id)
     }
 
     /// What is present of the entries after this one, in order.
     pub(super) fn live_after(
         &self,
         after: Option<&EntryId>,
-    ) -> impl Iterator<Item = (&EntryId, &[HeldContent])> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let slots = self.slots.range::<EntryId, _>((from, Bound::Unbounded));
-        let contents = slots.map(|(id, slot)| (id, slot.contents.as_slice()));
-        contents.filter(|(_, contents)| !contents.is_empty())
+    ) -> impl Iterator<Item = (EntryId, Vec<&Held>)> {
+        self.present.after(after)
     }
 
     pub(super) fn written_by(&self, writer: &PublicKey) -> usize {
@@ -273,7 +260,7 @@ impl Store {
     }
 
     pub(super) fn entries(&self) -> u64 {
-        self.live
+        self.present.entries()
     }
 
     pub(super) fn removed(&self) -> u64 {
@@ -281,25 +268,16 @@ impl Store {
     }
 
     pub(super) fn space_sizes(&self) -> impl Iterator<Item = (&SpaceName, usize)> {
-        self.spaces
-            .iter()
-            .map(|(name, index)| (name, index.len()))
-            .filter(|(_, len)| *len > 0)
+        self.present.space_sizes()
     }
 
-    fn slot_mut(&mut self, id: &EntryId) -> &mut Slot {
-        let new = || Slot {
-            ring: ring_of(id),
-            contents: Vec::new(),
-            bound: None,
-            logged: Vec::new(),
-        };
-        self.slots.entry(id.clone()).or_insert_with(new)
+    fn bound_mut(&mut self, id: &EntryId) -> &mut BoundTo {
+        self.bound.entry(id.clone()).or_default()
     }
 
     /// Makes a content present. A put comes without a record of its own, in the step that removes
     /// its origin: it cannot have been there before.
-    fn insert(&mut self, content: HeldContent, logged: Option<Lsn>) {
+    fn insert(&mut self, content: &HeldContent, logged: Option<Lsn>) {
         assert!(
             logged.is_none()
                 || !self.is_removed(&content.id)
@@ -310,27 +288,13 @@ impl Store {
         if !content.id.is_root() {
             self.live_puts.insert(content.id.clone());
         }
-        let owner = owner_of(&content);
-        let place = self.place(&content.id, content.hash);
-        let indexed = Indexed {
-            id: content.id.clone(),
-            tuple: content.tuple.clone(),
-        };
-        let slot = self.slot_mut(&content.id);
-        if slot.content(&content.hash).is_some() {
-            return;
+        if let Some(held) = self.present.insert(content, logged) {
+            *self.written.entry(held.owner()).or_default() += 1;
         }
-        let is_new = slot.contents.is_empty();
-        slot.logged.extend(logged);
-        let space = content.id.space().clone();
-        slot.contents.push(content);
-        self.live += u64::from(is_new);
-        self.spaces.entry(space).or_default().insert(place, indexed);
-        *self.written.entry(owner).or_default() += 1;
     }
 
     fn first_vote(&mut self, lsn: Lsn, take: &Verified<TakePayload>) {
-        let bound = self.slot_mut(&take.id).bound_mut();
+        let bound = self.bound_mut(&take.id);
         assert_eq!(bound.epoch, take.epoch, "a first vote in another epoch");
         bound.logged.push(lsn);
         bound.instance.first_vote(take.op());
@@ -358,7 +322,7 @@ impl Store {
         for put in puts {
             // One that was skipped before its origin came stays away.
             if !self.removed.is_skipped(&put.id) {
-                self.insert(put, None);
+                self.insert(&put, None);
             }
         }
     }
@@ -368,36 +332,29 @@ impl Store {
     fn decide_but_keep(&mut self, lsn: Lsn, decided: &Arc<DecidedTake>) {
         let (id, taken) = (decided.id(), decided.take().content);
         let all = mutant!(RemovalDropped) && !decided.take().puts.is_empty();
-        if let Some(slot) = self.slots.get_mut(id) {
-            let bound = slot.bound.take();
-            let gone =
-                |content: &HeldContent| !all && (content.hash == taken || mutant!(RemovalDropped));
-            let place = slot.ring;
-            let gone: Vec<_> = slot
-                .contents
-                .extract_if(.., |content| gone(content))
-                .collect();
-            let index = self.spaces.entry(id.space().clone()).or_default();
-            gone.iter()
-                .for_each(|content| index.remove((place, content.hash)));
-            self.close_vote(bound.as_deref());
-        }
+        let bound = self.bound.remove(id);
+        self.close_vote(bound.as_deref());
+        self.present.remove_if(id, |held| {
+            !all && (held.hash() == taken || mutant!(RemovalDropped))
+        });
         self.removed.keep(decided, lsn, Vec::new());
         let puts = decided.puts();
-        puts.into_iter().for_each(|put| self.insert(put, None));
+        puts.iter().for_each(|put| self.insert(put, None));
     }
 
     fn release(&mut self, lsn: Lsn, certificate: &ValidCertificate) {
         let statement = certificate.statement();
-        let slot = self.slot_mut(&statement.id);
-        assert!(statement.epoch >= slot.epoch(), "an epoch is released once");
-        let before = slot.bound.take();
-        slot.bound = Some(Box::new(BoundTo {
+        assert!(
+            statement.epoch >= self.epoch(&statement.id),
+            "an epoch is released once"
+        );
+        let bound = Box::new(BoundTo {
             epoch: Epoch(statement.epoch.0 + 1),
             released: Some(certificate.clone()),
             logged: vec![lsn],
             ..BoundTo::default()
-        }));
+        });
+        let before = self.bound.insert(statement.id.clone(), bound);
         self.close_vote(before.as_deref());
         self.discard(before.map_or_else(Vec::new, |bound| bound.logged));
     }
@@ -412,34 +369,21 @@ impl Store {
     /// contents.
     fn remove_slot(&mut self, id: &EntryId) -> Vec<Lsn> {
         self.live_puts.remove(id);
-        let Some(slot) = self.slots.remove(id) else {
-            return Vec::new();
-        };
-        self.close_vote(slot.bound.as_deref());
-        self.live -= u64::from(!slot.contents.is_empty());
-        for content in &slot.contents {
-            let index = self.spaces.get_mut(id.space());
-            let index = index.expect("a content is indexed");
-            index.remove((slot.ring, content.hash));
-            lower(&mut self.written, &owner_of(content));
+        if let Some(bound) = self.bound.remove(id) {
+            self.close_vote(Some(&bound));
+            self.discard(bound.logged);
         }
-        self.discard(slot.bound.map_or_else(Vec::new, |bound| bound.logged));
-        slot.logged
+        let gone = self.present.remove(id);
+        for held in &gone {
+            lower(&mut self.written, &held.owner());
+        }
+        gone.iter().filter_map(|held| held.logged).collect()
     }
 
     fn close_vote(&mut self, bound: Option<&BoundTo>) {
         if let Some(first) = bound.and_then(|bound| bound.first.as_ref()) {
             lower(&mut self.open_votes, &first.client);
         }
-    }
-
-    fn place(&self, id: &EntryId, hash: ContentHash) -> Place {
-        (
-            self.slots
-                .get(id)
-                .map_or_else(|| ring_of(id), |slot| slot.ring),
-            hash,
-        )
     }
 }
 
@@ -453,14 +397,6 @@ impl BoundTo {
     }
 }
 
-/// Whom a content is charged to: its writer, or the taker whose Take put it.
-fn owner_of(content: &HeldContent) -> PublicKey {
-    match &content.source {
-        Source::Entry(entry) => entry.signer(),
-        Source::Put(decided) => decided.take().client,
-    }
-}
-
 fn lower(counts: &mut BTreeMap<PublicKey, usize>, key: &PublicKey) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
@@ -470,6 +406,6 @@ fn lower(counts: &mut BTreeMap<PublicKey, usize>, key: &PublicKey) {
     }
 }
 
-fn ring_of(id: &EntryId) -> Digest {
-    Hasher::new(Domain::Ring).part(&codec::encode(id)).finish()
+fn ring_of(encoded_id: &[u8]) -> Digest {
+    Hasher::new(Domain::Ring).part(encoded_id).finish()
 }

@@ -168,28 +168,28 @@ impl Doubts {
 }
 
 /// What is held of a part of all ids.
-pub(super) struct Slice<'a> {
-    pub(super) items: Vec<(&'a EntryId, ContentHash)>,
+pub(super) struct Slice {
+    pub(super) items: Vec<(EntryId, ContentHash)>,
     /// Where it ends.
     pub(super) upto: Option<EntryId>,
 }
 
-impl<'a> Slice<'a> {
+impl Slice {
     /// The slice after `after` and up to `to`, or shorter if that is too much.
-    pub(super) fn of(store: &'a Store, after: Option<&EntryId>, to: Option<&EntryId>) -> Self {
-        let mut items: Vec<(&EntryId, ContentHash)> = Vec::new();
+    pub(super) fn of(store: &Store, after: Option<&EntryId>, to: Option<&EntryId>) -> Self {
+        let mut items: Vec<(EntryId, ContentHash)> = Vec::new();
         for (id, contents) in store.live_after(after) {
-            if to.is_some_and(|to| id > to) {
+            if to.is_some_and(|to| id > *to) {
                 break;
             }
-            let mut hashes: Vec<_> = contents.iter().map(|content| content.hash).collect();
+            let mut hashes: Vec<_> = contents.iter().map(|held| held.hash()).collect();
             hashes.sort_unstable();
             hashes.truncate(COMPARED_CONTENTS_MAX);
             if items.len() + hashes.len() > COMPARED_ITEMS_MAX {
-                let upto = items.last().map(|(id, _)| (*id).clone());
+                let upto = items.last().map(|(id, _)| id.clone());
                 return Self { items, upto };
             }
-            items.extend(hashes.into_iter().map(|hash| (id, hash)));
+            items.extend(hashes.into_iter().map(|hash| (id.clone(), hash)));
         }
         let upto = to.cloned();
         Self { items, upto }
@@ -200,7 +200,7 @@ impl<'a> Slice<'a> {
         let items = self.items.iter();
         items
             .fold(hasher, |hasher, (id, hash)| {
-                hasher.part(&codec::encode(*id)).part(&hash.0.0)
+                hasher.part(&codec::encode(id)).part(&hash.0.0)
             })
             .finish()
     }

@@ -88,10 +88,10 @@ impl Replica {
     /// contested: a decision removes it, a release begins anew.
     fn tell_next(&mut self, id: &EntryId, out: &mut Outputs) {
         let mut hint = self.hints.remove(id).unwrap_or_default();
-        let slot = self.store.slot(id).filter(|slot| !slot.is_contested());
-        let Some(contents) = slot.map(|slot| slot.contents.clone()) else {
+        if self.store.is_contested(id) {
             return;
-        };
+        }
+        let contents = self.contents_of(id);
         let mut waiting: Vec<(WaiterKey, &HeldContent)> = Vec::new();
         for content in &contents {
             let found = self

@@ -61,7 +61,7 @@ fn founding_c8_the_next_configuration_holds_the_same() {
         assert!(again.concluded.is_empty(), "all of it was decided");
         let held: BTreeSet<_> = Seen::of(&first).present.into_iter().map(|p| p.0).collect();
         let mut third = next(&second, &again, &[]);
-        let live = third.replica(2).live().map(|(id, _)| id.clone());
+        let live = third.replica(2).live().map(|(id, _)| id);
         assert_eq!(live.collect::<BTreeSet<_>>(), held, "seed {seed}");
     }
     assert!(gone_puts > 0 && concluded > 0, "{gone_puts} {concluded}");

@@ -37,7 +37,7 @@ impl ReplicaMachine for Replica {
 
     fn live(&self) -> Vec<(EntryId, ContentHash)> {
         let live = Self::live(self);
-        live.map(|(id, hash)| (id.clone(), hash)).collect()
+        live.collect()
     }
 }
 

@@ -142,9 +142,10 @@ impl Export {
     }
 
     /// Contents that were written. Puts are told by the decisions.
-    pub(super) fn written(&self) -> impl Iterator<Item = &HeldContent> {
+    pub(super) fn written(&self) -> impl Iterator<Item = HeldContent> {
         let roots = self.store.live_after(None).filter(|(id, _)| id.is_root());
-        roots.flat_map(|(_, contents)| contents)
+        let contents = roots.flat_map(|(_, contents)| contents);
+        contents.map(|held| held.content())
     }
 
     /// Roots that it says are gone.

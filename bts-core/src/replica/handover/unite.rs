@@ -248,7 +248,7 @@ impl Work<'_> {
             let key = (content.id.clone(), content.hash);
             let is_known = self.united.written.contains_key(&key);
             if !is_known && self.united.taken(&content.id).is_none() && !self.is_gone(&content.id) {
-                self.united.written.insert(key, content.clone());
+                self.united.written.insert(key, content);
             }
         }
     }

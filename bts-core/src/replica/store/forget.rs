@@ -1,6 +1,8 @@
 //! Forgetting: a decision that nobody needs any more shrinks to a range of counters, or, for a put, to
 //! nothing (PROTOCOL section 7). In replay the records of what is forgotten may be there or not.
 
+use std::collections::BTreeSet;
+
 use super::{Kept, Store};
 use crate::ids::{ClientRef, EntryId, Lsn, TakeNumber};
 use crate::replica::outputs::Obsolete;
@@ -89,9 +91,8 @@ impl Store {
     /// Drops what log records that came after tell to be an entry of no meaning: none is in the
     /// store of a replica that ran on.
     pub(in crate::replica) fn drop_leftovers(&mut self) {
-        let is_empty = |id: &EntryId| self.slots.get(id).is_some_and(|s| s.contents.is_empty());
-        let gone = |id: &&EntryId| is_empty(id) && self.is_removed(id);
-        let leftovers: Vec<_> = self.slots.keys().filter(gone).cloned().collect();
+        let gone = |id: &&EntryId| !self.present.has(id) && self.is_removed(id);
+        let leftovers: Vec<_> = self.bound.keys().filter(gone).cloned().collect();
         for id in leftovers {
             self.clear_slot(&id);
         }
@@ -123,8 +124,9 @@ impl Store {
     fn purge_roots(&mut self, session: &WriterSession, first: u64, last: u64) {
         let (first, last) = (session.id(first), session.id(last));
         let kept = self.removed.kept_in(&first, &last);
-        let slots = self.slots.range(&first..=&last).map(|(id, _)| id);
-        let left: Vec<_> = slots.filter(|id| id.is_root()).cloned().collect();
+        let bound = self.bound.range(&first..=&last).map(|(id, _)| id.clone());
+        let live = self.present.within(&first, &last);
+        let left: BTreeSet<_> = live.chain(bound).filter(EntryId::is_root).collect();
         for id in kept.into_iter().chain(left) {
             self.purge(&id);
         }

@@ -304,7 +304,9 @@ impl RealReplica {
 
     /// Whether it holds an entry.
     pub(super) fn holds(&self, entry: Entry) -> bool {
-        self.replica.live().any(|(id, _)| id == self.cast.id(entry))
+        self.replica
+            .live()
+            .any(|(id, _)| id == *self.cast.id(entry))
     }
 
     fn standing(&mut self, entry: Entry) -> Standing {

@@ -1,0 +1,265 @@
+//! What is present in one space, along the ring, and by each shape that templates had.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included};
+use std::sync::Arc;
+
+use super::Shape;
+use crate::crypto::hash::Digest;
+use crate::ids::ContentHash;
+use crate::limits::SHAPES_MAX;
+use crate::template::Template;
+use crate::tuple::Tuple;
+
+/// An entry's place in an index: its place on the ring, and which content of it.
+pub(in crate::replica) type Place = (Digest, ContentHash);
+
+/// What can be indexed.
+pub(in crate::replica) trait Placed: 'static {
+    /// Where it stands.
+    fn place(&self) -> Place;
+    /// Its tuple.
+    fn tuple(&self) -> Tuple;
+}
+
+/// The contents of one space. It points to them, and looks at their tuples when a shape of templates
+/// comes for the first time.
+#[derive(Debug)]
+pub(in crate::replica) struct SpaceIndex<T: Placed> {
+    all: BTreeSet<Indexed<(), T>>,
+    pub(super) shapes: BTreeMap<Shape, ShapeIndex<T>>,
+    uses: u64,
+}
+
+/// Who matches the templates of one shape.
+#[derive(Debug)]
+pub(super) struct ShapeIndex<T: Placed> {
+    places: BTreeSet<Indexed<Projection, T>>,
+    last_use: u64,
+}
+
+impl<T: Placed> Default for SpaceIndex<T> {
+    fn default() -> Self {
+        Self {
+            all: BTreeSet::new(),
+            shapes: BTreeMap::new(),
+            uses: 0,
+        }
+    }
+}
+
+impl<T: Placed> SpaceIndex<T> {
+    /// Contents present.
+    pub(in crate::replica) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Adds one that has this tuple.
+    pub(in crate::replica) fn insert(&mut self, item: &Arc<T>, tuple: &Tuple) {
+        for (shape, index) in self.shapes.iter_mut().filter(|(s, _)| s.fits(tuple)) {
+            let projection = projection(shape.project_tuple(tuple));
+            index.places.insert(Indexed::new(projection, item));
+        }
+        self.all.insert(Indexed::new((), item));
+    }
+
+    pub(in crate::replica) fn remove(&mut self, item: &Arc<T>) {
+        if !self.all.remove(&Indexed::new((), item)) || self.shapes.is_empty() {
+            return;
+        }
+        let tuple = item.tuple();
+        for (shape, index) in self.shapes.iter_mut().filter(|(s, _)| s.fits(&tuple)) {
+            let projection = projection(shape.project_tuple(&tuple));
+            index.places.remove(&Indexed::new(projection, item));
+        }
+    }
+
+    /// What matches the template, as good as certainly, along the ring from `start`, once around.
+    pub(in crate::replica) fn matches(
+        &mut self,
+        template: &Template,
+        start: Digest,
+    ) -> impl Iterator<Item = &Arc<T>> {
+        let shape = Shape::of(template);
+        let key = projection(shape.project_template(template));
+        self.index_shape(&shape);
+        let places = &self.shapes.get(&shape).expect("indexed above").places;
+        let at = |ring: Digest, hash: [u8; 32]| At(key, (ring, ContentHash(Digest(hash))));
+        let from = at(start, [0; 32]);
+        let low = at(Digest([0; 32]), [0; 32]);
+        let high = at(Digest([255; 32]), [255; 32]);
+        let (from, low, high): (&dyn Key, &dyn Key, &dyn Key) = (&from, &low, &high);
+        let after = places.range::<dyn Key, _>((Included(from), Included(high)));
+        let before = places.range::<dyn Key, _>((Included(low), Excluded(from)));
+        after.chain(before).map(|indexed| &indexed.item)
+    }
+
+    /// Makes the index of a shape on first use, and forgets the one longest unused beyond the
+    /// bound.
+    fn index_shape(&mut self, shape: &Shape) {
+        self.uses += 1;
+        if let Some(index) = self.shapes.get_mut(shape) {
+            index.last_use = self.uses;
+            return;
+        }
+        if self.shapes.len() >= SHAPES_MAX {
+            let oldest = self.shapes.iter().min_by_key(|(_, index)| index.last_use);
+            let oldest = oldest.map(|(shape, _)| shape.clone());
+            oldest.and_then(|shape| self.shapes.remove(&shape));
+        }
+        let all = self.all.iter().map(|Indexed { item, .. }| item);
+        let places = all.filter_map(|item| {
+            let tuple = item.tuple();
+            let projection = || projection(shape.project_tuple(&tuple));
+            shape.fits(&tuple).then(|| Indexed::new(projection(), item))
+        });
+        let index = ShapeIndex {
+            places: places.collect(),
+            last_use: self.uses,
+        };
+        self.shapes.insert(shape.clone(), index);
+    }
+}
+
+/// Half of the digest of what is bound: still more than anybody can find a tuple for that falls among
+/// what others look for.
+type Projection = [u8; 16];
+
+fn projection(digest: Digest) -> Projection {
+    let (half, _) = digest.0.split_first_chunk().expect("a digest is longer");
+    *half
+}
+
+/// What indices are sorted by: the projection, and then the place, whose first bytes are at hand.
+trait Key {
+    fn projection(&self) -> Projection;
+    fn head(&self) -> u64;
+    fn place(&self) -> Place;
+}
+
+impl Ord for dyn Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_projection = self.projection().cmp(&other.projection());
+        let by_head = by_projection.then_with(|| self.head().cmp(&other.head()));
+        by_head.then_with(|| self.place().cmp(&other.place()))
+    }
+}
+
+impl PartialOrd for dyn Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for dyn Key {}
+
+/// A place to look for.
+struct At(Projection, Place);
+
+impl Key for At {
+    fn projection(&self) -> Projection {
+        self.0
+    }
+
+    fn head(&self) -> u64 {
+        self.1.0.head()
+    }
+
+    fn place(&self) -> Place {
+        self.1
+    }
+}
+
+/// An element of an index.
+#[derive(Debug)]
+struct Indexed<P, T> {
+    projection: P,
+    head: u64,
+    item: Arc<T>,
+}
+
+impl<P, T: Placed> Indexed<P, T> {
+    fn new(projection: P, item: &Arc<T>) -> Self {
+        Self {
+            projection,
+            head: item.place().0.head(),
+            item: Arc::clone(item),
+        }
+    }
+}
+
+impl<T: Placed> Key for Indexed<Projection, T> {
+    fn projection(&self) -> Projection {
+        self.projection
+    }
+
+    fn head(&self) -> u64 {
+        self.head
+    }
+
+    fn place(&self) -> Place {
+        self.item.place()
+    }
+}
+
+/// Where everything is, nothing is bound.
+impl<T: Placed> Key for Indexed<(), T> {
+    fn projection(&self) -> Projection {
+        Projection::default()
+    }
+
+    fn head(&self) -> u64 {
+        self.head
+    }
+
+    fn place(&self) -> Place {
+        self.item.place()
+    }
+}
+
+impl<P: 'static, T: Placed> Borrow<dyn Key> for Indexed<P, T>
+where
+    Self: Key,
+{
+    fn borrow(&self) -> &(dyn Key + 'static) {
+        self
+    }
+}
+
+impl<P: 'static, T: Placed> Ord for Indexed<P, T>
+where
+    Self: Key,
+{
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (one, other): (&dyn Key, &dyn Key) = (self, other);
+        one.cmp(other)
+    }
+}
+
+impl<P: 'static, T: Placed> PartialOrd for Indexed<P, T>
+where
+    Self: Key,
+{
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<P: 'static, T: Placed> PartialEq for Indexed<P, T>
+where
+    Self: Key,
+{
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<P: 'static, T: Placed> Eq for Indexed<P, T> where Self: Key {}
