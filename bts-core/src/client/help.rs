@@ -93,6 +93,9 @@ pub(super) struct Help {
     round: Option<LockRound>,
     evidence: Option<(OpId, RequestId)>,
     again: Backoff,
+    /// The question whether the entry is gone, and when it is asked again.
+    gone: Option<RequestId>,
+    doubt: Backoff,
 }
 
 impl Help {
@@ -103,6 +106,8 @@ impl Help {
             round: None,
             evidence: None,
             again: Backoff::new(AGAIN),
+            gone: None,
+            doubt: Backoff::new(AGAIN),
         }
     }
 
@@ -111,7 +116,8 @@ impl Help {
         let fetch = self.fetch.map(|(_, request)| request);
         let round = self.round.map(|round| round.request);
         let evidence = self.evidence.map(|(_, request)| request);
-        for request in fetch.into_iter().chain(round).chain(evidence) {
+        let requests = fetch.into_iter().chain(round).chain(evidence);
+        for request in requests.chain(self.gone) {
             step.close(request);
         }
     }
@@ -129,6 +135,7 @@ impl Case {
             return;
         };
         let mut help = self.help.take().unwrap_or_else(Help::new);
+        self.ask_whether_gone(step, &mut help, wake);
         match (help.takes.get(&op).cloned(), lock) {
             (None, _) => self.fetch_take(step, &mut help, op),
             (Some(take), Some(lock)) => {
@@ -141,6 +148,30 @@ impl Case {
             wake.at(help.again.due_at());
         }
         self.help = Some(help);
+    }
+
+    /// Some say that the entry is gone, but too few to be believed. The reports of the others may be old
+    /// (C1), and nobody else may know the Take any more.
+    fn ask_whether_gone(&self, step: &mut Step<'_>, help: &mut Help, wake: &mut Wake) {
+        if self.removed_by.is_empty() {
+            return;
+        }
+        let faults = step.size().faults();
+        let is_awaited = |request| step.shared.requests.is_awaited(request, faults);
+        if help.gone.is_some_and(is_awaited) {
+            return;
+        }
+        if !help.doubt.strike(step.now) {
+            return wake.at(help.doubt.due_at());
+        }
+        if let Some(earlier) = help.gone.take() {
+            step.close(earlier);
+        }
+        let others: Vec<_> = step.everyone().collect();
+        let others = others.into_iter().filter(|r| !self.removed_by.contains(r));
+        let key = FetchKey::Decision(self.id.clone());
+        help.gone = Some(step.ask(others, ClientBody::Fetch(key)));
+        wake.at(help.doubt.due_at());
     }
 
     /// Takes over a Take that was fetched.
@@ -193,8 +224,10 @@ impl Case {
 
     /// Asks those that speak of the Take for it.
     fn fetch_take(&self, step: &mut Step<'_>, help: &mut Help, op: OpId) {
+        // As many as may be faulty may be silent for ever, while others come to know the Take.
+        let faults = step.size().faults();
         let is_open = |(asked, request): (OpId, RequestId)| {
-            asked == op && !step.shared.requests.is_complete(request)
+            asked == op && step.shared.requests.is_awaited(request, faults)
         };
         if help.fetch.is_some_and(is_open) || !help.again.strike(step.now) {
             return;

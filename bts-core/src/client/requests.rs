@@ -127,6 +127,16 @@ impl Requests {
         self.unanswered(request) == 0
     }
 
+    /// True if it is worth waiting for answers: more than may be faulty are missing, or all.
+    pub(super) fn is_awaited(&self, request: RequestId, faults: usize) -> bool {
+        let owner = self.owners.get(&request);
+        let exchange = owner.and_then(|owner| self.open.get(&(*owner, request)));
+        exchange.is_some_and(|exchange| {
+            let silent = exchange.unanswered();
+            silent > faults || (silent > 0 && exchange.answered.is_empty())
+        })
+    }
+
     /// How many of those who were asked have not answered; nobody if the request is not open.
     pub(super) fn unanswered(&self, request: RequestId) -> usize {
         let owner = self.owners.get(&request);

@@ -3,7 +3,7 @@
 use bts_core::client::{Op, Outcome};
 use bts_core::crypto::hash::Digest;
 use bts_core::ids::{EntryId, RequestId};
-use bts_core::message::{Candidate, ClientBody, Given, Removal, ReplyBody};
+use bts_core::message::{Candidate, ClientBody, FetchKey, Given, Removal, ReplyBody};
 
 use crate::desk::{Desk, any, by_hash, in_full, space, status};
 
@@ -181,5 +181,48 @@ fn list_c1_old_reports_of_what_was_forgotten_are_asked_about() {
         .find(|(to, _, ())| *to == 1)
         .expect("asked");
     desk.reply(1, *request, forgotten());
+    assert!(listed(desk.outcome()).is_empty());
+}
+
+/// C1: somebody locked a Take that nobody else speaks of, and forgot it since: so did others, whose
+/// reports are old, and one is silent for ever.
+#[test]
+fn list_c1_old_locks_of_what_was_forgotten_are_asked_about() {
+    let mut desk = Desk::new(4, 1);
+    let asked = list(&mut desk);
+    let gone = desk.entry(1);
+    let rival = desk.rival(&gone, 0, 1, Vec::new());
+    for replica in [0, 1, 2] {
+        let mut seen = in_full(&gone);
+        if replica == 1 {
+            seen.status.lock = Some(desk.lock(&rival));
+        }
+        let named = page(vec![seen], None);
+        desk.reply(replica, asked[usize::from(replica)].1, named);
+    }
+    desk.pass_ms(25);
+    let fetches = |desk: &mut Desk, take: bool| {
+        desk.sent_of(|body| match body {
+            ClientBody::Fetch(FetchKey::Take(..)) if take => Some(()),
+            ClientBody::Fetch(FetchKey::Decision(_)) if !take => Some(()),
+            _ => None,
+        })
+    };
+    let forgotten = || ReplyBody::Removed {
+        id: gone.id.clone(),
+        removal: Removal::Forgotten,
+    };
+    let sent = fetches(&mut desk, true);
+    let [(1, request, ())] = sent[..] else {
+        panic!("who locked it is asked for the Take: {sent:?}")
+    };
+    desk.reply(1, request, forgotten());
+    desk.pass_ms(25);
+    desk.assert_pending();
+    let sent = fetches(&mut desk, false);
+    let to: Vec<_> = sent.iter().map(|(to, _, ())| *to).collect();
+    assert_eq!(to, [0, 2, 3], "those that did not say that it is gone");
+    desk.reply(2, sent[1].1, forgotten());
+    desk.pass_ms(25);
     assert!(listed(desk.outcome()).is_empty());
 }
