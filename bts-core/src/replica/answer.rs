@@ -83,6 +83,8 @@ impl Replica {
             for vote in votes {
                 match vote.message(me) {
                     Ok(message) => out.send.push(message),
+                    // It would be counted, and what follows from that be logged.
+                    Err(_) if self.stopped().is_some() => {}
                     Err(own) if own.kind == VoteKind::Commit => self.on_commit_vote(me, own, out),
                     Err(own) => self.on_prepare_vote(me, own, out),
                 }

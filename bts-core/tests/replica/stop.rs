@@ -1,12 +1,14 @@
 //! The end of a configuration at one replica.
 
+use std::collections::BTreeSet;
+
 use bts_core::crypto::hash::Digest;
 use bts_core::message::{ClientBody, ReadMode, Refused, ReplyBody};
 use bts_core::replica::{Input, Record};
 use bts_core::time::Span;
 
 use crate::cast::{any, bare, read, task};
-use crate::support::World;
+use crate::support::{Plan, WINDOW, World};
 
 const PURPOSE: Digest = Digest([3; 32]);
 
@@ -70,6 +72,42 @@ fn stop_a9_what_was_logged_before_leaves_when_it_is_durable() {
     let log = world.log_of(0).iter().map(|(_, record)| record);
     let is_vote = |record: &&Record| matches!(record, Record::FirstVote(_));
     assert_eq!(log.filter(is_vote).count(), 1);
+}
+
+/// C8: own votes that were held back are not counted any more, or what follows from them would be logged
+/// after the stop, and the export be none. (One replica alone votes for its own proposals.)
+#[test]
+fn stop_c8_no_record_follows_from_votes_that_were_under_way() {
+    let mut met = BTreeSet::new();
+    for syncs in 0..8 {
+        let mut world = World::new(Plan {
+            n: 1,
+            faults: 0,
+            real: vec![0],
+            ..Plan::default()
+        });
+        let client = world.client(1);
+        let target = world.out(&client, 1, task(1), &[0]);
+        let take = client.take(&target, 0, 1);
+        world.slow.insert(0);
+        world.send(&client, 0, ClientBody::Evidence(bare(&take)));
+        for _ in 0..syncs {
+            world.sync(0);
+            world.pass(WINDOW.times(2));
+        }
+        world.step(0, Input::Stop(PURPOSE));
+        for _ in 0..8 {
+            world.sync(0);
+            world.pass(WINDOW.times(2));
+        }
+        let log = world.log_of(0);
+        assert!(
+            matches!(log.last(), Some((_, Record::Stopped(_)))),
+            "{log:?}"
+        );
+        met.insert(log.len());
+    }
+    assert!(met.len() > 3, "stopped in different places: {met:?}");
 }
 
 /// Who cannot log that it stops does not stop: the order is repeated when there is room.
