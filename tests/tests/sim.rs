@@ -3,9 +3,12 @@
 
 use bts_tests::sim::batch::{self, Batch, Ended};
 use bts_tests::sim::run::Run;
+use bts_tests::sim::swarm::Swarm;
 
 /// Seeds of one run of the tests; a minute in a debug build on a slow machine.
 const SEEDS: u64 = 300;
+/// How many of them change their configuration besides.
+const HANDOVERS: u64 = 30;
 
 #[test]
 fn sim_seeds_hold() {
@@ -25,6 +28,18 @@ fn sim_seeds_hold() {
         missing.len() <= 3,
         "hardly anything happened: no {missing:?}"
     );
+}
+
+/// Whatever was under way when the configuration ended, and whoever was faulty in it.
+#[test]
+fn sim_configurations_end_and_begin() {
+    for seed in 1_000..1_000 + HANDOVERS {
+        let mut swarm = Swarm::draw(seed);
+        swarm.hands_over = true;
+        let (report, world) = Run::of(swarm).finish();
+        assert!(report.violations.is_empty(), "seed {seed}: {report}");
+        assert_eq!(world.configuration.number(), 2, "seed {seed}");
+    }
 }
 
 #[test]

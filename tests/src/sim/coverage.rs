@@ -79,6 +79,8 @@ pub const DEMANDED: &[&str] = &[
     "released",
     "removed",
     "restart with a shortened log",
+    "configuration changed",
+    "concluded at the end",
     "resume",
     "root forgotten",
     "settled",

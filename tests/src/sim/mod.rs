@@ -28,6 +28,7 @@ pub mod workload;
 pub mod world;
 
 mod brief;
+mod handover;
 mod links;
 mod operations;
 mod phases;

@@ -92,6 +92,21 @@ impl Observer {
         self.replicas.insert(id);
     }
 
+    /// From now on votes are those of the next configuration, in which nobody has voted yet.
+    pub fn begin_next(&mut self, configuration: &Configuration) {
+        self.context = *configuration.signing_context();
+        self.votes.clear();
+    }
+
+    /// A Take was found to have won an entry when its configuration ended.
+    pub fn conclude(&mut self, id: &EntryId, op: OpId) {
+        let earlier = *self.decided.entry(id.clone()).or_insert(op);
+        if earlier != op {
+            self.objections
+                .push(format!("{op} is concluded for {id}, but {earlier} took it"));
+        }
+    }
+
     /// This client is correct, and so is whoever else has its key.
     pub fn trust_client(&mut self, client: ClientRef) {
         self.clients.entry(client.key).or_default().push(client);

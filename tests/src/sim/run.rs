@@ -100,6 +100,7 @@ impl Run {
     pub fn finish(mut self) -> (Report, World) {
         let holes = self.punch_holes();
         self.trouble();
+        self.hand_over();
         if let Some(holes) = holes {
             self.world.discard(holes);
         }

@@ -83,7 +83,12 @@ pub struct Swarm {
     pub phases: Option<Phases>,
     /// Length of the first phase, in microseconds.
     pub trouble_us: u64,
+    /// Whether its configuration ends with it, and another one begins.
+    pub hands_over: bool,
 }
+
+/// How many runs of a thousand change their configuration.
+const HANDOVERS_PER_MILLE: u64 = 60;
 
 /// A space in which hostile clients may do what they like.
 pub fn wild() -> SpaceName {
@@ -117,6 +122,7 @@ impl Swarm {
             clients,
             hostile_clients,
             trouble_us,
+            hands_over: false,
         };
         if swarm.phases.is_some() {
             swarm.make_phased(&mut rng);
@@ -133,6 +139,7 @@ impl Swarm {
         } else {
             0
         };
+        swarm.hands_over = rng.chance(HANDOVERS_PER_MILLE);
         swarm
     }
 
@@ -188,6 +195,9 @@ impl fmt::Display for Swarm {
             "  {} clients, {} hostile ones, {:?}",
             self.clients, self.hostile_clients, self.workload
         )?;
+        if self.hands_over {
+            writeln!(f, "  its configuration ends after that")?;
+        }
         if let Some(phases) = &self.phases {
             return write!(f, "  {phases:?}");
         }
