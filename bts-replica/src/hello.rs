@@ -36,8 +36,8 @@ pub(crate) enum HelloError {
     #[error("this is another cluster than yours: compare the id in the cluster files")]
     Cluster,
     #[error(
-        "your configuration of this cluster is another one: compare faults, replicas, their order \
-         and keys in the cluster files"
+        "your configuration of this cluster is another one: if a member was replaced, take the new \
+         cluster file; else compare faults, replicas, their order and keys in the cluster files"
     )]
     Configuration,
     #[error("your policy is another one: compare the policies in the cluster files")]

@@ -4,6 +4,8 @@
 mod archive;
 mod beginning;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::path::Path;
