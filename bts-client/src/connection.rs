@@ -80,8 +80,15 @@ impl Connection {
             if began.elapsed() > PAUSE_MAX {
                 pause = PAUSE_MIN;
             }
-            sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = self.rest(pause).await;
+        }
+    }
+
+    /// Until the next attempt; returns the pause after that one.
+    async fn rest(&self, pause: Duration) -> Duration {
+        tokio::select! {
+            () = sleep(pause.mul_f64(rand::random_range(0.5..1.5))) => (pause * 2).min(PAUSE_MAX),
+            () = self.board.somebody_comes_up() => PAUSE_MIN,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bts_certs::LinkError;
 use bts_certs::cluster::Cluster;
 use bts_core::ids::ReplicaId;
+use tokio::sync::Notify;
 
 use crate::error::{RollCall, Silent};
 
@@ -65,6 +66,7 @@ const REFUSALS_FIRM: u32 = 2;
 pub(crate) struct Board {
     links: Mutex<Vec<Link>>,
     leaving: AtomicBool,
+    came_up: Notify,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +85,7 @@ impl Board {
         Self {
             links: Mutex::new(vec![link; replicas]),
             leaving: AtomicBool::new(false),
+            came_up: Notify::new(),
         }
     }
 
@@ -96,7 +99,17 @@ impl Board {
             true => link.refusals.saturating_add(1),
             false => 0,
         };
-        std::mem::replace(&mut link.state, state.clone()) != state
+        let is_news = std::mem::replace(&mut link.state, state.clone()) != state;
+        if is_news && state == LinkState::Connected {
+            self.came_up.notify_waiters();
+        }
+        is_news
+    }
+
+    /// Waits until a replica welcomes us from now on. Then others may be back as well: a power cut ends
+    /// for all of them at about the same time.
+    pub(crate) async fn somebody_comes_up(&self) {
+        self.came_up.notified().await;
     }
 
     pub(crate) fn states(&self) -> Vec<LinkState> {
@@ -156,6 +169,11 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -174,5 +192,22 @@ mod tests {
         assert!(board.is_settled());
         board.set(ReplicaId(7), LinkState::Connected);
         assert_eq!(board.states(), [LinkState::Connected, refusal()]);
+    }
+
+    #[tokio::test]
+    async fn replicas_one_that_comes_up_wakes_who_waits_for_others() {
+        let board = Board::new(2);
+        let (one, other) = (ReplicaId(0), ReplicaId(1));
+        let mut waiting = pin!(board.somebody_comes_up());
+        let moment = Duration::from_millis(1);
+        assert!(timeout(moment, &mut waiting).await.is_err());
+        board.set(one, LinkState::Unreachable("gone".into()));
+        assert!(timeout(moment, &mut waiting).await.is_err());
+        board.set(other, LinkState::Connected);
+        waiting.await;
+        let mut waiting = pin!(board.somebody_comes_up());
+        assert!(timeout(moment, &mut waiting).await.is_err());
+        board.set(other, LinkState::Connected);
+        assert!(timeout(moment, &mut waiting).await.is_err(), "it was up");
     }
 }
