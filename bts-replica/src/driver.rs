@@ -60,6 +60,7 @@ pub(crate) struct Driver<M, S, F> {
     /// With where our stream is to go on.
     peers: BTreeMap<ReplicaId, (Connection, u64)>,
     backlog_checked: Instant,
+    positions_noted: Instant,
 }
 
 impl<M: Machine, S: Store, F> Driver<M, S, F>
@@ -90,6 +91,7 @@ where
             clients: BTreeMap::new(),
             peers: BTreeMap::new(),
             backlog_checked: Instant::now(),
+            positions_noted: Instant::now(),
             shell,
         };
         if driver.shell.configuration().size().replicas() == 1 {

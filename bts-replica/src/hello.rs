@@ -151,6 +151,16 @@ impl Gate {
         std::mem::take(&mut met.is_new).then(|| met.peers.clone())
     }
 
+    /// A peer told that its log was durable up to here: if it comes back with less, it lost a part of it.
+    pub(crate) fn hear(&self, peer: ReplicaId, position: Lsn) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = met.peers.get_mut(&peer);
+        if let Some(known) = known.filter(|known| known.position < position) {
+            known.position = position;
+            met.is_new = true;
+        }
+    }
+
     /// A commit failed, so what was handed over is not in the store.
     pub(crate) fn forget_handed_over(&self) {
         self.met
@@ -351,5 +361,13 @@ mod tests {
         assert_eq!(meet(7, 20, 2), Err(rolled_back.clone()));
         assert_eq!(meet(7, 20, 2), Err(rolled_back), "it stays refused");
         assert_eq!(meet(7, 30, 2), Ok(()));
+        assert_eq!(gate.news(), None);
+        gate.hear(peer, Lsn(20));
+        gate.hear(ReplicaId(2), Lsn(90));
+        assert_eq!(gate.news(), None, "nothing new, and nobody who was met");
+        gate.hear(peer, Lsn(50));
+        assert_eq!(gate.news().expect("it grew")[&peer].position, Lsn(50));
+        assert!(meet(7, 40, 3).is_err(), "what it told is missing");
+        assert_eq!(meet(7, 50, 3), Ok(()));
     }
 }

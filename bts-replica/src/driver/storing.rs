@@ -18,6 +18,9 @@ use crate::writer::{Done, Writer};
 /// How often it is looked whether there is room again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often what peers told of their logs is stored, when something else is.
+const POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Makes machines from stores.
 pub(crate) struct Maker<S, F> {
     options: Options,
@@ -119,6 +122,7 @@ where
         if self.writer.is_busy() || self.frozen.is_some() || self.batch.is_idle() {
             return;
         }
+        self.note_positions();
         let batch = std::mem::take(&mut self.batch);
         self.flight = Some(Flight {
             has_peers: batch.peers.is_some(),
@@ -126,6 +130,22 @@ where
             greeters: std::mem::take(&mut self.greeters),
         });
         self.writer.commit(batch);
+    }
+
+    /// How far the logs of peers are durable, as the streams of their decisions tell, goes with a commit
+    /// now and then: so it is noticed when one comes back with an older copy of its store (A8).
+    fn note_positions(&mut self) {
+        if self.positions_noted.elapsed() < POSITIONS_INTERVAL {
+            return;
+        }
+        self.positions_noted = Instant::now();
+        for peer in self.peers.keys() {
+            let told = self.machine.stream_next(*peer).saturating_sub(1);
+            self.shell.gate.hear(*peer, Lsn(told));
+        }
+        if let Some(peers) = self.shell.gate.news() {
+            self.batch.peers = Some(peers);
+        }
     }
 
     pub(super) fn on_done(&mut self, done: Option<Done<S>>) -> Result<(), StoreError> {
