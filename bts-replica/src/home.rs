@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use bts_certs::cluster::Cluster;
 use bts_certs::toml_file::{FileError, TomlFile};
 
+use crate::store::sync_dir;
+
 const CLUSTER_FILE: &str = "cluster.toml";
 
 /// Where the store of a configuration is.
@@ -89,15 +91,4 @@ pub(crate) fn remove_if_there(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-#[cfg(unix)]
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Other systems keep names by themselves, and do not open directories.
-#[cfg(not(unix))]
-fn sync_dir(_path: &Path) -> io::Result<()> {
-    Ok(())
 }

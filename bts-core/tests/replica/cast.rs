@@ -14,7 +14,7 @@ use bts_core::template::{Pattern, Template};
 use bts_core::tuple::Tuple;
 use ed25519_dalek::SigningKey;
 
-use crate::support::World;
+use crate::support::{Plan, World};
 
 /// An entry that can be taken.
 #[derive(Clone)]
@@ -158,5 +158,17 @@ pub(crate) fn proposal(
         promises: promises.collect(),
         takes: vec![take.clone()],
         released: None,
+    }
+}
+
+impl World {
+    /// A replica that is all of its cluster.
+    pub(crate) fn of_one() -> Self {
+        Self::new(Plan {
+            n: 1,
+            faults: 0,
+            real: vec![0],
+            ..Plan::default()
+        })
     }
 }

@@ -10,7 +10,7 @@ use bts_core::time::Span;
 
 use crate::cast::{Client, Target, bare, owned_by, promise_of, statement, task};
 use crate::promises::{promised, status, tell};
-use crate::support::{Plan, WINDOW, World};
+use crate::support::{WINDOW, World};
 
 /// How an instance ended at each real replica: the op decided, or the epoch reached.
 fn ends(world: &mut World, client: &Client, target: &Target) -> Vec<Result<Value, Epoch>> {
@@ -302,12 +302,7 @@ fn recover_d3_last_epoch_ends_with_a_take() {
 /// handled.
 #[test]
 fn recover_own_decision_sets_free_what_waited_for_it() {
-    let mut world = World::new(Plan {
-        n: 1,
-        faults: 0,
-        real: vec![0],
-        ..Plan::default()
-    });
+    let mut world = World::of_one();
     let client = world.client(1);
     let target = world.out(&client, 1, task(1), &[0]);
     let swap = client.take_and_put(&target, 0, 1, &[task(2)]);

@@ -8,7 +8,7 @@ use bts_core::replica::{Input, Record};
 use bts_core::time::Span;
 
 use crate::cast::{any, bare, read, task};
-use crate::support::{Plan, WINDOW, World};
+use crate::support::{WINDOW, World};
 
 const PURPOSE: Digest = Digest([3; 32]);
 
@@ -80,12 +80,7 @@ fn stop_a9_what_was_logged_before_leaves_when_it_is_durable() {
 fn stop_c8_no_record_follows_from_votes_that_were_under_way() {
     let mut met = BTreeSet::new();
     for syncs in 0..8 {
-        let mut world = World::new(Plan {
-            n: 1,
-            faults: 0,
-            real: vec![0],
-            ..Plan::default()
-        });
+        let mut world = World::of_one();
         let client = world.client(1);
         let target = world.out(&client, 1, task(1), &[0]);
         let take = client.take(&target, 0, 1);

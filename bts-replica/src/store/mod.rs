@@ -25,6 +25,7 @@ use bts_core::replica::{Obsolete, Record, Unreplayable};
 pub(crate) use chunks::Totals;
 pub(crate) use disk::{DiskStore, Found};
 pub use error::StoreError;
+pub(crate) use files::sync_dir;
 pub(crate) use format::Identity;
 pub(crate) use memory::MemoryStore;
 
