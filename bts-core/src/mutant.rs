@@ -154,7 +154,7 @@ pub(crate) fn bound_part(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let bound = match kind {
         Kind::First | Kind::Prepare | Kind::Commit => bound_part_of_vote(payload),
         Kind::Take => bound_part_of_take(payload),
-        Kind::Entry | Kind::EndSession | Kind::Promise | Kind::Export => None,
+        Kind::Entry | Kind::EndSession | Kind::Promise | Kind::Export | Kind::Carried => None,
     };
     bound.unwrap_or_else(|| payload.to_vec())
 }
