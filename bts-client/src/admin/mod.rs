@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::Config;
 use crate::connection::Dialers;
 pub use error::ReplaceError;
-use line::{Line, NoLine};
+use line::Line;
 use work::Work;
 
 /// How long until it is asked again.
@@ -121,17 +121,11 @@ impl Operator<'_> {
     async fn standing(&self, seat: ReplicaId, purpose: Digest) -> Result<Standing, ReplaceError> {
         let began = Instant::now();
         let standing = loop {
-            let standing = match self.dial(seat).await {
-                Ok(mut line) => line.standing().await,
-                Err(ReplaceError::Unreachable { why, .. }) => Err(why),
-                Err(error) => return Err(error),
-            };
-            match standing {
-                Ok(standing) => break standing,
-                Err(why) if began.elapsed() > self.patience => {
-                    return Err(ReplaceError::Unreachable { seat, why });
+            match self.ask_standing(seat).await {
+                Err(ReplaceError::Unreachable { .. }) if began.elapsed() <= self.patience => {
+                    sleep(PAUSE).await;
                 }
-                Err(_) => sleep(PAUSE).await,
+                known => break known?,
             }
         };
         let ours = self.ending.configuration().signing_context().configuration;
@@ -143,6 +137,11 @@ impl Operator<'_> {
         }
     }
 
+    async fn ask_standing(&self, seat: ReplicaId) -> Result<Standing, ReplaceError> {
+        self.dial(seat).await?.standing().await
+    }
+
+    /// Whether it heard is found out later.
     async fn order_stop(&mut self, seat: ReplicaId, purpose: Digest) -> Result<(), ReplaceError> {
         let configuration = self.ending.configuration().signing_context().configuration;
         let stop = AdminRequest::Stop {
@@ -150,14 +149,12 @@ impl Operator<'_> {
             purpose,
         };
         let asked = match self.dial(seat).await {
-            Ok(mut line) => line.ask(&stop).await,
-            Err(ReplaceError::Unreachable { why, .. }) => Err(why),
-            Err(error) => return Err(error),
+            Ok(mut line) => line.ask(&stop).await.map(|_| ()),
+            Err(error) => Err(error),
         };
         match asked {
-            Ok(AdminReply::Refused(why)) => Err(ReplaceError::Refused { seat, why }),
-            // Whether it heard is found out next.
-            Ok(_) | Err(_) => Ok(()),
+            Err(ReplaceError::Unreachable { .. }) => Ok(()),
+            heard => heard,
         }
     }
 
@@ -184,27 +181,24 @@ impl Operator<'_> {
         if self.work.has_export(seat) {
             return Ok(());
         }
-        let refused = |why| ReplaceError::Refused { seat, why };
-        let unreachable = |why| ReplaceError::Unreachable { seat, why };
         let mut line = self.dial(seat).await?;
-        let (seal, count) = match line.ask(&AdminRequest::Seal).await.map_err(unreachable)? {
-            AdminReply::Sealed { seal, records } => (seal, records),
-            other => return Err(refused(format!("{other:?}"))),
+        let AdminReply::Sealed { seal, records } = line.ask(&AdminRequest::Seal).await? else {
+            return Err(line.strange());
         };
         let mut export = self.work.write_export(seat, &seal)?;
-        while export.count() < count {
+        while export.count() < records {
             let ask = AdminRequest::Records {
                 skip: export.count(),
             };
-            match line.ask(&ask).await.map_err(unreachable)? {
-                AdminReply::Records(records) if !records.is_empty() => {
-                    records.iter().try_for_each(|record| export.add(record))?;
+            match line.ask(&ask).await? {
+                AdminReply::Records(page) if !page.is_empty() => {
+                    page.iter().try_for_each(|record| export.add(record))?;
                 }
-                other => return Err(refused(format!("{other:?}"))),
+                _ => return Err(line.strange()),
             }
         }
         export.finish()?;
-        (self.tell)(format!("replica {} handed over {count} records", seat.0));
+        (self.tell)(format!("replica {} handed over {records} records", seat.0));
         Ok(())
     }
 
@@ -296,9 +290,8 @@ impl Operator<'_> {
         seat: ReplicaId,
         member: &Member,
     ) -> Result<bool, ReplaceError> {
-        let unreachable = |why| ReplaceError::Unreachable { seat, why };
         let mut line = self.line(seat, member).await?;
-        let standing = line.standing().await.map_err(unreachable)?;
+        let standing = line.standing().await?;
         let context = next.configuration().signing_context();
         if standing.configuration == context.configuration {
             return Ok(true);
@@ -310,31 +303,20 @@ impl Operator<'_> {
                 number: standing.number,
             });
         }
-        let refused = |why| ReplaceError::Refused { seat, why };
-        let said = |reply| match reply {
-            AdminReply::Refused(why) => refused(why),
-            other => refused(format!("{other:?}")),
-        };
         let begin = AdminRequest::Begin {
             cluster: next.to_toml(),
         };
-        let mut taken = match line.ask(&begin).await.map_err(unreachable)? {
-            AdminReply::Taken(taken) => taken,
-            other => return Err(said(other)),
-        };
+        let mut taken = give_part(&mut line, &begin).await?;
         for records in self.work.read_state()? {
             let part = AdminRequest::Part {
                 skip: taken,
                 records: records?,
             };
-            taken = match line.ask(&part).await.map_err(unreachable)? {
-                AdminReply::Taken(taken) => taken,
-                other => return Err(said(other)),
-            };
+            taken = give_part(&mut line, &part).await?;
         }
-        match line.ask(&AdminRequest::Finish).await.map_err(unreachable)? {
+        match line.ask(&AdminRequest::Finish).await? {
             AdminReply::Begun => Ok(false),
-            other => Err(said(other)),
+            _ => Err(line.strange()),
         }
     }
 
@@ -347,11 +329,15 @@ impl Operator<'_> {
     }
 
     async fn line(&self, seat: ReplicaId, member: &Member) -> Result<Line, ReplaceError> {
-        let line = Line::open(self.dialers, self.ending.id(), seat, member).await;
-        line.map_err(|none| match none {
-            NoLine::Unreachable(why) => ReplaceError::Unreachable { seat, why },
-            NoLine::Refused(why) => ReplaceError::Refused { seat, why },
-        })
+        Line::open(self.dialers, self.ending.id(), seat, member).await
+    }
+}
+
+/// How many records of the beginning are there after this.
+async fn give_part(line: &mut Line, part: &AdminRequest) -> Result<u64, ReplaceError> {
+    match line.ask(part).await? {
+        AdminReply::Taken(taken) => Ok(taken),
+        _ => Err(line.strange()),
     }
 }
 

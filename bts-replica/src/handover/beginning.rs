@@ -6,12 +6,11 @@ use bts_certs::cluster::{Cluster, FoundedOn, purpose_of};
 use bts_certs::toml_file::TomlFile;
 use bts_core::codec;
 use bts_core::crypto::hash::Digest;
-use bts_core::ids::Lsn;
+use bts_core::ids::{Lsn, PublicKey};
 use bts_core::replica::Record;
 use bts_core::replica::handover::StateHasher;
 use serde_bytes::ByteBuf;
 
-use super::seat_of;
 use crate::home;
 use crate::settings::{Durability, Settings};
 use crate::store::{Batch, DiskStore, Identity, Store};
@@ -36,8 +35,9 @@ impl Beginning {
         let file = TomlFile::given("the cluster file that was sent", text.clone());
         let cluster = Cluster::parse(&file).map_err(|error| error.to_string())?;
         let founding = follows(&settings.cluster, &cluster, stopped)?;
-        let key = settings.identity.identity().key;
-        let seat = seat_of(&cluster, key).ok_or("this replica is no member of it")?;
+        let key = PublicKey(settings.identity.identity().key);
+        let seat = cluster.configuration().replica_of(&key);
+        let seat = seat.ok_or("this replica is no member of it")?;
         if founding.empty.contains(&seat) {
             return Err(
                 "this replica begins with nothing in it, under a new data directory".into(),

@@ -15,7 +15,6 @@ use bts_certs::cluster::Cluster;
 use bts_certs::{Authenticated, LinkLimits};
 use bts_core::codec;
 use bts_core::crypto::sign::{PROTOCOL_VERSION, Signer};
-use bts_core::ids::ReplicaId;
 use bts_core::limits::PEER_FRAME_BYTES_MAX;
 use bts_core::message::{AdminReply, AdminRequest, HelloReply, HelloRole, Standing};
 use tokio::sync::{Mutex, mpsc};
@@ -188,10 +187,4 @@ impl Desk {
             Err(why) => AdminReply::Refused(why),
         }
     }
-}
-
-/// The seat that this key has in a cluster.
-pub(crate) fn seat_of(cluster: &Cluster, key: [u8; 32]) -> Option<ReplicaId> {
-    let mut members = cluster.members();
-    members.find_map(|(id, member)| (member.key.0 == key).then_some(id))
 }
