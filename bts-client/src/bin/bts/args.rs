@@ -5,13 +5,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bts_client::text::{ParseError, Replacement, parse_replacement, parse_template, parse_tuple};
-use bts_client::{Config, Template, Tuple};
+use bts_client::{Config, SpaceName, Template, Tuple};
 use clap::{Parser, Subcommand};
+
+use crate::bench::Bench;
+use crate::exit::{Exit, Failure};
 
 /// How long `status` waits for replicas that do not answer.
 const STATUS_PATIENCE: Duration = Duration::from_secs(3);
 /// How long `admin` waits for each of them.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(30);
+
+const DEFAULT_SPACE: &str = "default";
 
 const SYNTAX: &str = r#"Tuples and templates (quote them for the shell):
   ("task", 17, 3u, 0.5, true, x"00ff")   string, int, uint, float, bool, bytes
@@ -44,14 +49,14 @@ pub(crate) struct Args {
     )]
     pub(crate) config: PathBuf,
     /// The space
-    #[arg(long, global = true, default_value = "default", value_name = "NAME")]
+    #[arg(long, global = true, default_value = DEFAULT_SPACE, value_name = "NAME")]
     pub(crate) space: String,
     /// Seconds that an operation may take, or `none` [default: that of the settings]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
     timeout: Option<Timeout>,
     /// Print JSON
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
+    #[arg(long, global = true, num_args = 0, default_missing_value = "-")]
+    json: Option<PathBuf>,
     /// Tell on stderr which replicas are connected
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
@@ -99,6 +104,8 @@ pub(crate) enum Command {
     },
     /// Show how each replica is
     Status,
+    /// Measure how fast a cluster is: a throw-away one of its own on this machine, or a given one
+    Bench(Bench),
     /// Change the cluster, as an operator of it
     #[command(subcommand)]
     Admin(Admin),
@@ -148,15 +155,30 @@ enum Timeout {
 }
 
 impl Args {
-    /// The settings with the timeout of the command line.
-    pub(crate) fn limit(&self, config: Config) -> Config {
-        match self.timeout {
+    /// Puts the timeout of the command line into settings.
+    pub(crate) fn limit(&self) -> impl Fn(Config) -> Config + 'static {
+        let timeout = self.timeout;
+        move |config| match timeout {
             Some(Timeout::After(timeout)) => config
                 .with_deadline(Some(timeout))
                 .with_connect_deadline(timeout),
             Some(Timeout::Never) => config.with_deadline(None),
             None => config,
         }
+    }
+
+    /// Whether JSON is wanted instead of text. `bench` has its own of this name, with a file.
+    pub(crate) fn json(&self) -> bool {
+        self.json.is_some()
+    }
+
+    /// The space of a benchmark: one that nobody uses, unless the command line names another.
+    pub(crate) fn bench_space(&self) -> Result<SpaceName, Failure> {
+        let name = match self.space.as_str() {
+            DEFAULT_SPACE => format!("bench-{:08x}", rand::random::<u32>()),
+            name => name.to_owned(),
+        };
+        SpaceName::new(&name).map_err(|error| Failure::new(Exit::Usage, error))
     }
 
     pub(crate) fn status_patience(&self) -> Duration {
@@ -218,6 +240,18 @@ mod tests {
     #[test]
     fn args_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn args_json_is_a_flag_and_of_bench_a_file() {
+        let parse = |line: &[&str]| Args::try_parse_from(line).map_err(|error| error.kind());
+        let dump = parse(&["bts", "dump", "--json"]).expect("a flag");
+        assert!(dump.json() && parse(&["bts", "--json", "dump"]).expect("anywhere").json());
+        assert!(!parse(&["bts", "dump"]).expect("may be left out").json());
+        let bench = parse(&["bts", "bench", "--json", "a.json", "out"]).expect("a file");
+        assert!(matches!(bench.command, Command::Bench(_)));
+        let missing = parse(&["bts", "bench", "--json"]).map(drop);
+        assert_eq!(missing, Err(clap::error::ErrorKind::InvalidValue));
     }
 
     #[test]

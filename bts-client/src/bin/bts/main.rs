@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod bench;
 mod dump;
 mod exit;
 mod load;
@@ -21,6 +22,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command};
+use bench::Bench;
 use exit::{Exit, Failure};
 use output::Output;
 
@@ -30,7 +32,7 @@ compile_error!("rules broken on purpose are for the command `mutants` of bts-tes
 fn main() -> ExitCode {
     let args = Args::parse();
     log_to_stderr(args.verbose);
-    let output = Output { json: args.json };
+    let output = Output { json: args.json() };
     let exit = run(args, &output).unwrap_or_else(|failure| {
         // Nothing can be done if stderr is closed.
         let _ = output.complain(&failure.message);
@@ -40,12 +42,15 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
-    let config = Config::load(&args.config).map_err(Failure::of_config)?;
-    let config = args.limit(config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, error))?;
+    if let Command::Bench(options) = &args.command {
+        return runtime.block_on(bench(&args, options));
+    }
+    let config = Config::load(&args.config).map_err(Failure::of_config)?;
+    let config = args.limit()(config);
     runtime.block_on(async {
         if let Command::Admin(command) = &args.command {
             return tokio::select! {
@@ -67,6 +72,14 @@ fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     })
 }
 
+/// It has settings of its own, and all that it has made goes when it is dropped.
+async fn bench(args: &Args, options: &Bench) -> Result<Exit, Failure> {
+    tokio::select! {
+        done = bench::run(options, args.bench_space()?, Box::new(args.limit())) => done,
+        () = interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+    }
+}
+
 async fn execute(args: &Args, client: &Client, output: &Output) -> Result<Exit, Failure> {
     let space = || -> Result<Space, Failure> {
         let space = client.space(&args.space);
@@ -83,7 +96,9 @@ async fn execute(args: &Args, client: &Client, output: &Output) -> Result<Exit, 
         Command::Load { file } => load::run(&space()?, file, output).await,
         Command::Dump { template } => dump::run(&space()?, template.as_ref(), output).await,
         Command::Status => status::run(client, args.status_patience(), output).await,
-        Command::Admin(_) => unreachable!("it needs no client, and was run without one"),
+        Command::Admin(_) | Command::Bench(_) => {
+            unreachable!("it needs no client, and was run without one")
+        }
     }
 }
 

@@ -1,0 +1,252 @@
+//! Where the benchmark takes place: a cluster, clients of it, a space, and the tuples that are there all
+//! the time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bts_client::{Client, Config, LinkState, Space, SpaceName};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::diary::Diary;
+use super::hand::{Clock, Common, Hand};
+use super::histogram::Histogram;
+use super::options::{Bench, Load};
+use super::own::Own;
+use super::tuples::{Tag, tagged};
+use crate::exit::{Exit, Failure};
+
+/// How long replicas may take to start and to find one another.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+/// Tuples that are written or removed at the same time, before and after what is measured.
+const CONCURRENT: usize = 128;
+/// Clients that do so.
+const CLIENTS: usize = 4;
+
+/// The field.
+pub(super) struct Field {
+    own: Option<Own>,
+    /// Of a given cluster: the settings of all clients.
+    given: Option<Config>,
+    limit: Box<dyn Fn(Config) -> Config>,
+    clients: Vec<Client>,
+    clients_max: usize,
+    space: SpaceName,
+    common: Arc<Common>,
+    live: u64,
+    /// So many workers find a queue of jobs that nobody has taken from.
+    pub(super) stocked: usize,
+}
+
+impl Field {
+    /// Starts the cluster, or finds the given one. `limit` puts the timeout of the command line into
+    /// settings.
+    pub(super) fn prepare(
+        options: &Bench,
+        space: SpaceName,
+        limit: Box<dyn Fn(Config) -> Config>,
+    ) -> Result<Self, Failure> {
+        let given = options.cluster.as_ref().map(Config::load).transpose();
+        let given = given.map_err(|error| Failure::new(Exit::Usage, error))?;
+        let own = match &given {
+            Some(_) => None,
+            None => Some(Own::start(options)?),
+        };
+        let diary = options.history.as_ref().map(|_| Diary::new(space.clone()));
+        Ok(Self {
+            own,
+            given,
+            limit,
+            clients: Vec::new(),
+            clients_max: options.clients_max(),
+            space,
+            common: Arc::new(Common {
+                numbers: AtomicU64::new(0),
+                size: options.size,
+                diary,
+            }),
+            live: options.live,
+            stocked: 0,
+        })
+    }
+
+    /// Connects the first client, and waits until it sees all replicas. Of an own cluster all must come up.
+    pub(super) async fn open(&mut self) -> Result<(), Failure> {
+        let all_seen = async {
+            loop {
+                if let Some(own) = &mut self.own {
+                    own.check()?;
+                }
+                let config = self.config(0)?.with_connect_deadline(START_PATIENCE);
+                if self.clients.is_empty() {
+                    self.clients.push(Client::start(config)?);
+                }
+                let links = self.clients[0].links();
+                let is_up = |(_, link): &(_, LinkState)| *link == LinkState::Connected;
+                if links.iter().all(is_up) {
+                    return Ok::<(), Failure>(());
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match (timeout(START_PATIENCE, all_seen).await, &self.own) {
+            (Ok(seen), _) => seen?,
+            (Err(_), None) => {}
+            (Err(_), Some(own)) => {
+                let why = format!(
+                    "not all replicas came up; logs were in {}",
+                    own.folder().display()
+                );
+                return Err(Failure::new(Exit::NoQuorum, why));
+            }
+        }
+        // Replicas that start refuse operations, until enough of them know one another.
+        self.space(0)?.rdp(&tagged(Tag::Live)).await?;
+        Ok(())
+    }
+
+    /// Writes the tuples that are there all the time.
+    pub(super) async fn fill(&mut self) -> Result<(), Failure> {
+        let live = self.live;
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} tuples, {per_sec}, {eta} left");
+        let bar = ProgressBar::new(live)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let counted = bar.clone();
+        self.each(CONCURRENT, move |hand, _| {
+            let bar = counted.clone();
+            async move {
+                while hand.common.numbers.load(Ordering::Relaxed) < live {
+                    hand.out(hand.new_tuple(Tag::Live, 0)).await?;
+                    bar.inc(1);
+                }
+                Ok(())
+            }
+        })
+        .await?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Sees to it that each worker of a load finds jobs in its queue: by writing them for so long.
+    pub(super) async fn stock(&mut self, load: Load, within: Duration) -> Result<(), Failure> {
+        let workers = load.workers();
+        if self.stocked < workers {
+            let until = Instant::now() + within;
+            self.each(CONCURRENT.max(workers), move |hand, number| async move {
+                while Instant::now() < until {
+                    hand.out(hand.new_tuple(Tag::Job, number % workers)).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        self.stocked = 0;
+        Ok(())
+    }
+
+    /// Ends it. What was written into a given cluster is taken away again.
+    pub(super) async fn clear(&mut self) -> Result<(), Failure> {
+        if self.given.is_some() {
+            for tag in Tag::ALL {
+                self.each(CONCURRENT, move |hand, _| async move {
+                    while hand.inp(&tagged(tag)).await?.is_some() {}
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says goodbye to the replicas.
+    pub(super) async fn close(&mut self) {
+        let mut closing = JoinSet::new();
+        for client in self.clients.drain(..) {
+            closing.spawn(async move { client.close().await });
+        }
+        while closing.join_next().await.is_some() {}
+    }
+
+    /// Hands for all workers of a load, which share a clock. Clients are connected as needed.
+    pub(super) async fn hands(
+        &mut self,
+        load: Load,
+        clock: impl FnOnce() -> Clock,
+    ) -> Result<Vec<Hand>, Failure> {
+        let missing = self.clients.len()..load.clients;
+        for number in missing {
+            let client = Client::connect(self.config(number)?).await?;
+            self.clients.push(client);
+        }
+        let clock = Arc::new(clock());
+        let hand = |worker| {
+            let client = worker % load.clients;
+            Ok(Hand {
+                client,
+                space: self.space(client)?,
+                common: self.common.clone(),
+                clock: clock.clone(),
+                took: Histogram::default(),
+            })
+        };
+        (0..load.workers()).map(hand).collect()
+    }
+
+    pub(super) fn own(&mut self) -> Option<&mut Own> {
+        self.own.as_mut()
+    }
+
+    pub(super) fn diary(&self) -> Option<&Diary> {
+        self.common.diary.as_ref()
+    }
+
+    pub(super) fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// The cluster, once it is open.
+    pub(super) fn config_of_all(&self) -> Result<Config, Failure> {
+        self.config(0)
+    }
+
+    fn config(&self, client: usize) -> Result<Config, Failure> {
+        let config = match (&self.given, &self.own) {
+            (Some(given), _) => given.clone(),
+            (None, Some(own)) => own.config(client)?,
+            (None, None) => unreachable!("the cluster is an own one or given"),
+        };
+        Ok((self.limit)(config))
+    }
+
+    fn space(&self, client: usize) -> Result<Space, Failure> {
+        let space = self.clients[client].space(self.space.as_str());
+        space.map_err(|error| Failure::new(Exit::Usage, error))
+    }
+
+    /// Lets so many do the same, each with its number.
+    async fn each<F, W>(&mut self, count: usize, work: F) -> Result<(), Failure>
+    where
+        F: Fn(Hand, usize) -> W,
+        W: Future<Output = Result<(), bts_client::Error>> + Send + 'static,
+    {
+        let clients = CLIENTS.min(self.clients_max);
+        let load = Load {
+            clients,
+            in_flight: count.div_ceil(clients),
+        };
+        let hands = self
+            .hands(load, || Clock::new(Duration::ZERO, Duration::ZERO))
+            .await?;
+        let mut working = JoinSet::new();
+        for (number, hand) in hands.into_iter().enumerate() {
+            working.spawn(work(hand, number));
+        }
+        while let Some(done) = working.join_next().await {
+            done.map_err(|error| Failure::new(Exit::Failed, error))??;
+        }
+        Ok(())
+    }
+}

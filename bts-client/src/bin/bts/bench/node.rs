@@ -1,0 +1,55 @@
+//! One replica of the benchmark's own cluster: a process that ends with its handle.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Lines of a log that are shown when a replica ends by itself.
+const LOG_LINES_SHOWN: usize = 10;
+
+#[derive(Debug)]
+pub(super) struct Node {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Node {
+    /// Starts a program with these settings. What it logs goes to a file beside them.
+    pub(super) fn start(command: &[String], settings: &Path) -> io::Result<Self> {
+        let log = settings.with_extension("log");
+        let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let child = Command::new(program)
+            .args(arguments)
+            .arg("--config")
+            .arg(settings)
+            // Programs for tests end when this pipe does.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        Ok(Self { child, log })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last of what it said, if it has ended.
+    pub(super) fn last_words(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+        Some(format!("{status}\n{}", end.join("\n")))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Its data goes as well, so there is nothing that it should finish. Both fail only if it has
+        // ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
