@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 use bts_core::codec::{self, DecodeError};
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{EntryPayload, TakePayload};
-use bts_core::message::{ClientRequest, Hello, HelloReply, PeerMessage, Reply, ReplyBody, Report};
+use bts_core::message::{
+    AdminReply, AdminRequest, ClientRequest, Hello, HelloReply, PeerMessage, Reply, ReplyBody,
+    Report,
+};
+use bts_core::replica::Record;
 use bts_core::tuple::{Field, Tuple};
 use bts_tests::fuzz::machines::spoken;
 use bts_tests::fuzz::{TARGETS, Target};
@@ -183,6 +187,10 @@ fn decoder(target: &str, bytes: &[u8]) -> Option<fn(&[u8]) -> bool> {
             |bytes| is(codec::decode_client::<Hello>(bytes)),
             |bytes| is(codec::decode_client::<HelloReply>(bytes)),
         ],
+        "admin" => &[
+            |bytes| is(codec::decode_peer::<AdminRequest>(bytes)),
+            |bytes| is(codec::decode_peer::<AdminReply>(bytes)),
+        ],
         _ => &[],
     };
     decoders.iter().copied().find(|decodes| decodes(bytes))
@@ -199,6 +207,11 @@ fn demand_little_memory(target: &str, bytes: &[u8]) {
             drop(codec::decode_client::<Hello>(bytes));
             drop(codec::decode_client::<HelloReply>(bytes));
         }
+        "admin" => {
+            drop(codec::decode_peer::<AdminRequest>(bytes));
+            drop(codec::decode_peer::<AdminReply>(bytes));
+        }
+        "export" => drop(codec::decode_peer::<Record>(bytes)),
         "payload" => {
             drop(codec::decode_payload::<EntryPayload>(inner));
             drop(codec::decode_payload::<TakePayload>(inner));

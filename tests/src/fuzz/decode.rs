@@ -156,7 +156,7 @@ fn descend(id: &EntryId) {
 }
 
 /// Decodes; what decodes is encoded, and decoded again, to the same value and the same bytes.
-fn same_again<T: codec::Payload + PartialEq + Debug>(
+pub(super) fn same_again<T: codec::Payload + PartialEq + Debug>(
     bytes: &[u8],
     decode: fn(&[u8]) -> Result<T, DecodeError>,
 ) -> Option<T> {

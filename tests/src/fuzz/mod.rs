@@ -6,6 +6,7 @@
 //! * [`verify`]: signatures and certificates, with keys that the fuzzer may use.
 //! * [`files`]: tuples as people type them, configurations, certificates and keys.
 //! * [`machines`]: one replica, or one client, to whom faulty ones say what the bytes say.
+//! * [`operators`]: what is said and handed over at the end of a configuration.
 //! * [`cluster`]: a whole cluster with such faulty ones in it.
 //! * [`seeds`]: where the first bytes come from.
 
@@ -14,6 +15,7 @@ pub mod decode;
 mod draw;
 pub mod files;
 pub mod machines;
+pub mod operators;
 pub mod seeds;
 mod speech;
 pub mod verify;
@@ -38,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     target("peer", decode::peer),
     target("hello", decode::hello),
     target("payload", decode::payload),
+    target("admin", operators::admin),
     target("verify", verify::verify),
     target("text", files::text),
     target("cluster_file", files::cluster_file),
@@ -46,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     target("identity", files::identity),
     target("replica", machines::replica),
     target("client", machines::client),
+    target("export", operators::export),
     target("cluster", cluster::cluster),
 ];
 

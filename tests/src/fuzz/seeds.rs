@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use bts_core::codec;
 use bts_core::crypto::hash::Digest;
-use bts_core::ids::{ClusterId, Incarnation, Lsn, ReplicaId, Session};
-use bts_core::message::{Hello, HelloReply, HelloRole, Reply, ReplyBody};
+use bts_core::crypto::sign::{Seal, SignedBytes};
+use bts_core::ids::{ClusterId, Incarnation, Lsn, PublicKey, ReplicaId, Session};
+use bts_core::message::{
+    AdminReply, AdminRequest, Hello, HelloReply, HelloRole, Reply, ReplyBody, Standing,
+};
 use bts_core::replica::Record;
 
 use super::files;
@@ -41,6 +44,7 @@ pub fn all() -> Seeds {
         seeds.push((target, name.clone(), bytes));
     }
     seeds.extend(hellos());
+    seeds.extend(admin());
     seeds.extend(frames());
     seeds.extend(signed());
     seeds.extend(texts());
@@ -217,6 +221,49 @@ fn hellos() -> Seeds {
     .to_vec()
 }
 
+/// What operators ask, and what they are told.
+fn admin() -> Seeds {
+    let (configuration, purpose) = (Digest([3; 32]), Digest([7; 32]));
+    let records = || vec![vec![1, 2, 3].into(), Vec::new().into()];
+    let standing = Standing {
+        configuration,
+        number: 2,
+        stopped: Some(purpose),
+    };
+    let seal = SignedBytes {
+        signer: PublicKey([1; 32]),
+        payload: codec::encode(&(purpose, configuration)),
+        seal: Seal {
+            signature: [2; 64],
+            path: Vec::new(),
+        },
+    };
+    let stop = AdminRequest::Stop {
+        configuration,
+        purpose,
+    };
+    let part = AdminRequest::Part {
+        skip: 300,
+        records: records(),
+    };
+    let cluster = "number = 1".into();
+    let ask = |request: AdminRequest| codec::encode(&request);
+    let told = |reply: AdminReply| codec::encode(&reply);
+    [
+        ("stop", ask(stop)),
+        ("seal", ask(AdminRequest::Seal)),
+        ("records", ask(AdminRequest::Records { skip: 70_000 })),
+        ("begin", ask(AdminRequest::Begin { cluster })),
+        ("part", ask(part)),
+        ("stands", told(AdminReply::Standing(standing))),
+        ("sealed", told(AdminReply::Sealed { seal, records: 7 })),
+        ("page", told(AdminReply::Records(records()))),
+        ("refused", told(AdminReply::Refused("no".into()))),
+    ]
+    .map(|(name, bytes)| ("admin", name.to_owned(), bytes))
+    .to_vec()
+}
+
 /// Two frames, a frame that never comes, one that is empty, and one that is too long.
 fn frames() -> Seeds {
     [
@@ -234,7 +281,7 @@ fn scripts() -> Seeds {
     let mut rng = Rng::new(7);
     let mut script = |number: usize| {
         let bytes: Vec<u8> = (0..4 * number).flat_map(|_| rng.bytes()).collect();
-        ["replica", "client", "cluster"]
+        ["replica", "client", "export", "cluster"]
             .map(|target| (target, format!("chance-{number}"), bytes.clone()))
     };
     (1..=8).flat_map(&mut script).collect()
