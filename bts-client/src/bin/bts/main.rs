@@ -75,7 +75,7 @@ fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
 /// It has settings of its own, and all that it has made goes when it is dropped.
 async fn bench(args: &Args, options: &Bench) -> Result<Exit, Failure> {
     tokio::select! {
-        done = bench::run(options, args.bench_space()?, Box::new(args.limit())) => done,
+        done = bench::run(options, args.bench_context()?) => done,
         () = interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),
     }
 }

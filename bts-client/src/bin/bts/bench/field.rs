@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bts_client::{Client, Config, LinkState, Space, SpaceName};
+use bts_client::{Client, Config, LinkState, ReplicaId, Report, Space, Traffic};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::Context;
 use super::diary::Diary;
 use super::hand::{Clock, Common, Hand};
 use super::histogram::Histogram;
@@ -20,6 +21,8 @@ use crate::exit::{Exit, Failure};
 
 /// How long replicas may take to start and to find one another.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long they may take to tell how they are.
+const INSPECT_PATIENCE: Duration = Duration::from_secs(2);
 /// Tuples that are written or removed at the same time, before and after what is measured.
 const CONCURRENT: usize = 128;
 /// Clients that do so.
@@ -30,44 +33,39 @@ pub(super) struct Field {
     own: Option<Own>,
     /// Of a given cluster: the settings of all clients.
     given: Option<Config>,
-    limit: Box<dyn Fn(Config) -> Config>,
+    context: Context,
+    options: Bench,
     clients: Vec<Client>,
-    clients_max: usize,
-    space: SpaceName,
     common: Arc<Common>,
-    live: u64,
     /// So many workers find a queue of jobs that nobody has taken from.
     pub(super) stocked: usize,
 }
 
 impl Field {
-    /// Starts the cluster, or finds the given one. `limit` puts the timeout of the command line into
-    /// settings.
-    pub(super) fn prepare(
-        options: &Bench,
-        space: SpaceName,
-        limit: Box<dyn Fn(Config) -> Config>,
-    ) -> Result<Self, Failure> {
+    /// Starts the cluster, or finds the given one.
+    pub(super) fn prepare(options: &Bench, context: Context) -> Result<Self, Failure> {
         let given = options.cluster.as_ref().map(Config::load).transpose();
         let given = given.map_err(|error| Failure::new(Exit::Usage, error))?;
         let own = match &given {
             Some(_) => None,
             None => Some(Own::start(options)?),
         };
-        let diary = options.history.as_ref().map(|_| Diary::new(space.clone()));
+        let diary = options
+            .history
+            .as_ref()
+            .map(|_| Diary::new(context.space.clone()));
         Ok(Self {
             own,
             given,
-            limit,
+            options: options.clone(),
             clients: Vec::new(),
-            clients_max: options.clients_max(),
-            space,
             common: Arc::new(Common {
                 numbers: AtomicU64::new(0),
                 size: options.size,
+                is_limited: context.is_limited,
                 diary,
             }),
-            live: options.live,
+            context,
             stocked: 0,
         })
     }
@@ -84,7 +82,9 @@ impl Field {
                     self.clients.push(Client::start(config)?);
                 }
                 let links = self.clients[0].links();
-                let is_up = |(_, link): &(_, LinkState)| *link == LinkState::Connected;
+                let is_up = |(replica, link): &(ReplicaId, LinkState)| {
+                    *link == LinkState::Connected || !self.options.is_usual(replica.0)
+                };
                 if links.iter().all(is_up) {
                     return Ok::<(), Failure>(());
                 }
@@ -109,7 +109,7 @@ impl Field {
 
     /// Writes the tuples that are there all the time.
     pub(super) async fn fill(&mut self) -> Result<(), Failure> {
-        let live = self.live;
+        let live = self.options.live;
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} tuples, {per_sec}, {eta} left");
         let bar = ProgressBar::new(live)
@@ -203,8 +203,15 @@ impl Field {
         self.common.diary.as_ref()
     }
 
-    pub(super) fn live(&self) -> u64 {
-        self.live
+    /// What went over the links of all clients so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.clients.iter().map(Client::traffic).sum()
+    }
+
+    /// What the replicas tell of themselves.
+    pub(super) async fn inspect(&self) -> Result<Vec<Report>, Failure> {
+        let replicas = self.clients[0].inspect(INSPECT_PATIENCE).await?;
+        Ok(replicas.into_iter().filter_map(|one| one.report).collect())
     }
 
     /// The cluster, once it is open.
@@ -218,11 +225,11 @@ impl Field {
             (None, Some(own)) => own.config(client)?,
             (None, None) => unreachable!("the cluster is an own one or given"),
         };
-        Ok((self.limit)(config))
+        Ok((self.context.limit)(config))
     }
 
     fn space(&self, client: usize) -> Result<Space, Failure> {
-        let space = self.clients[client].space(self.space.as_str());
+        let space = self.clients[client].space(self.context.space.as_str());
         space.map_err(|error| Failure::new(Exit::Usage, error))
     }
 
@@ -232,7 +239,7 @@ impl Field {
         F: Fn(Hand, usize) -> W,
         W: Future<Output = Result<(), bts_client::Error>> + Send + 'static,
     {
-        let clients = CLIENTS.min(self.clients_max);
+        let clients = CLIENTS.min(self.options.clients_max());
         let load = Load {
             clients,
             in_flight: count.div_ceil(clients),

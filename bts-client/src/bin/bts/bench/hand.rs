@@ -13,6 +13,9 @@ use super::diary::{Diary, Note, Told};
 use super::histogram::Histogram;
 use super::tuples::{Tag, tuple};
 
+/// How long a worker waits for a tuple.
+const TAKE_PATIENCE: Duration = Duration::from_secs(120);
+
 /// From when to when operations are measured.
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -38,7 +41,7 @@ impl Clock {
     /// Ends the measuring at once: there is nothing more to do, or something failed.
     pub(super) fn stop(&self) {
         self.stopped.get_or_init(|| Instant::now().min(self.until));
-        self.stopping.notify_one();
+        self.stopping.notify_waiters();
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -47,9 +50,13 @@ impl Clock {
 
     /// Waits for the end, and says when it was.
     pub(super) async fn over(&self) -> Instant {
-        tokio::select! {
-            () = tokio::time::sleep_until(self.until.into()) => {}
-            () = self.stopping.notified() => {}
+        // It hears of what happens from here on, before it waits as well.
+        let stopping = self.stopping.notified();
+        if !self.is_over() {
+            tokio::select! {
+                () = tokio::time::sleep_until(self.until.into()) => {}
+                () = stopping => {}
+            }
         }
         self.end()
     }
@@ -65,6 +72,8 @@ pub(super) struct Common {
     /// Numbers of tuples below this one are given.
     pub(super) numbers: AtomicU64,
     pub(super) size: u32,
+    /// Whether the command line says how long an operation may take.
+    pub(super) is_limited: bool,
     pub(super) diary: Option<Diary>,
 }
 
@@ -119,13 +128,21 @@ impl Hand {
 
     pub(super) async fn take(&self, template: &Template) -> Result<Tuple, Error> {
         let began = Instant::now();
-        let taken = self.space.take(template).await;
+        let taken = self.patient().take(template).await;
         self.note(Op::In, Argument::Template(template.clone()), began, || {
             taken
                 .as_ref()
                 .map_or(Told::Unknown, |it| Told::Found(it.clone()))
         });
         taken
+    }
+
+    /// Who waits for others may wait long, and that is no failure.
+    fn patient(&self) -> Space {
+        match self.common.is_limited {
+            true => self.space.clone(),
+            false => self.space.with_deadline(TAKE_PATIENCE),
+        }
     }
 
     /// Takes what is found and puts this in its place.

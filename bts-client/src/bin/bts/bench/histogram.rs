@@ -40,7 +40,16 @@ impl Histogram {
 
     /// What so many of a thousand did not exceed; `None` if there were none at all.
     pub(super) fn per_mille(&self, per_mille: u64) -> Option<Duration> {
-        let rank = (self.total * per_mille).div_ceil(1000).max(1);
+        self.of_rank((self.total * per_mille).div_ceil(1000))
+    }
+
+    /// The same of a share from 0 to 1.
+    pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
+        self.of_rank(((self.total as f64 * share).ceil() as u64).min(self.total))
+    }
+
+    fn of_rank(&self, rank: u64) -> Option<Duration> {
+        let rank = rank.max(1);
         let mut seen = 0;
         let class = self.counts.iter().position(|count| {
             seen += count;

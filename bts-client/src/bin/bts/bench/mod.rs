@@ -3,6 +3,7 @@
 mod cpu;
 mod diary;
 mod field;
+mod floors;
 mod hand;
 mod histogram;
 mod machine;
@@ -10,79 +11,111 @@ mod measure;
 mod node;
 mod options;
 mod own;
+mod plot;
 mod report;
+mod setting;
 mod tuples;
 mod workload;
 
 use std::path::Path;
 
 use bts_client::{Config, SpaceName};
-use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
 use field::Field;
-use report::Setting;
+use floors::Floors;
+use measure::Figures;
+use report::Report;
+use setting::Setting;
 
 pub(crate) use options::Bench;
 
-/// Measures, and prints each figure when it is there. `limit` puts the timeout of the command line into
-/// settings.
-pub(crate) async fn run(
-    options: &Bench,
-    space: SpaceName,
-    limit: Box<dyn Fn(Config) -> Config>,
-) -> Result<Exit, Failure> {
+/// What the rest of the command line says.
+pub(crate) struct Context {
+    pub(crate) space: SpaceName,
+    /// Puts the timeout into settings.
+    pub(crate) limit: Box<dyn Fn(Config) -> Config>,
+    /// Whether there is one.
+    pub(crate) is_limited: bool,
+}
+
+/// Measures, and prints each figure when it is there.
+pub(crate) async fn run(options: &Bench, context: Context) -> Result<Exit, Failure> {
     options.check()?;
-    let mut field = Field::prepare(options, space, limit)?;
+    let mut field = Field::prepare(options, context)?;
     field.open().await?;
-    let setting = Setting::of(options, &field.config_of_all()?);
-    let mut workloads = Vec::new();
-    let measured = measure_all(options, &mut field, &setting, &mut workloads).await;
+    let cluster = field.config_of_all()?;
+    let size = cluster.cluster().configuration().size();
+    let floors = match field.own() {
+        Some(own) => {
+            let name = own::client_name(0);
+            Some(Floors::measure(own.folder(), &name, size, options.durability).await?)
+        }
+        None => None,
+    };
+    let report = Report::new(Setting::of(options, size), floors);
+    let mut all = Vec::new();
+    let measured = measure_all(options, &mut field, &report, &mut all).await;
     if let (Some(file), Some(diary)) = (&options.history, field.diary()) {
-        diary
-            .write(file)
-            .map_err(|error| cannot_write(file, &error))?;
+        let written = diary.write(file);
+        written.map_err(|error| cannot_write(file, &error))?;
     }
     let cleared = field.clear().await;
     field.close().await;
     measured.and(cleared)?;
+    if let Some(file) = &options.plot {
+        write(file, &plot::svg(&all, &report.circumstances()))?;
+    }
     if let Some(file) = &options.json {
-        write_json(file, &setting.as_json(workloads))?;
+        write(file, &format!("{}\n", report.as_json(&all)))?;
     }
     Ok(Exit::Done)
 }
 
+/// All figures, each printed when it is there; those before a failure as well.
 async fn measure_all(
     options: &Bench,
     field: &mut Field,
-    setting: &Setting,
-    workloads: &mut Vec<Value>,
+    report: &Report,
+    all: &mut Vec<Figures>,
 ) -> Result<(), Failure> {
     let output = Output { json: false };
-    let is_quiet = options.json.as_deref() == Some(Path::new("-"));
+    let is_quiet = [&options.json, &options.plot]
+        .iter()
+        .any(|file| is_stdout(file.as_deref()));
     let print = |text: &str| match is_quiet {
         true => Ok(()),
         false => output.line(text),
     };
+    print(&report.head())?;
     field.fill().await?;
-    print(&format!("{}\n\n{}", setting.as_text(), report::head()))?;
+    if let Some(own) = field.own() {
+        own.slow_down(&options.slow);
+    }
     for load in options.loads() {
         for workload in options.workloads() {
-            let figures = measure::measure(field, workload, load, options.seconds).await?;
-            print(&report::row(&figures))?;
-            workloads.push(report::as_json(&figures));
+            let figures = measure::measure(field, options, workload, load).await?;
+            report
+                .rows(&figures)
+                .iter()
+                .try_for_each(|row| print(row))?;
+            all.push(figures);
         }
     }
     Ok(())
 }
 
-fn write_json(file: &Path, value: &Value) -> Result<(), Failure> {
-    if file == Path::new("-") {
-        return Output { json: true }.line(&value.to_string());
+fn is_stdout(file: Option<&Path>) -> bool {
+    file == Some(Path::new("-"))
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    if is_stdout(Some(file)) {
+        return Output { json: true }.line(text.trim_end());
     }
-    std::fs::write(file, format!("{value}\n")).map_err(|error| cannot_write(file, &error))
+    std::fs::write(file, text).map_err(|error| cannot_write(file, &error))
 }
 
 fn cannot_write(file: &Path, error: &std::io::Error) -> Failure {

@@ -4,9 +4,15 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 /// Lines of a log that are shown when a replica ends by itself.
 const LOG_LINES_SHOWN: usize = 10;
+/// How long a slow replica stands, and then runs.
+const STANDS: Duration = Duration::from_millis(45);
+const RUNS: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -52,4 +58,39 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lets a process stand still most of the time, until it has ended.
+pub(super) async fn pulse(pid: u32) {
+    while signal(pid, Pulse::Stop) {
+        sleep(STANDS).await;
+        if !signal(pid, Pulse::Go) {
+            break;
+        }
+        sleep(RUNS).await;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Pulse {
+    Stop,
+    Go,
+}
+
+/// False if there is nobody to send it to.
+#[cfg(unix)]
+fn signal(pid: u32, pulse: Pulse) -> bool {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let signal = match pulse {
+        Pulse::Stop => Signal::STOP,
+        Pulse::Go => Signal::CONT,
+    };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
+#[cfg(not(unix))]
+fn signal(_pid: u32, _pulse: Pulse) -> bool {
+    false
 }

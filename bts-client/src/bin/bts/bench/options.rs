@@ -1,5 +1,7 @@
 //! What `bts bench` is asked to do.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ pub(crate) struct Bench {
     /// What to measure [default: those that are marked with *]
     #[arg(value_name = "WORKLOAD", value_enum)]
     workloads: Vec<Workload>,
+    /// Measure all workloads
+    #[arg(long, conflicts_with = "workloads")]
+    all: bool,
     /// Clients of each load
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,32",
           value_parser = value_parser!(u16).range(1..=CLIENTS_MAX))]
@@ -57,13 +62,25 @@ pub(crate) struct Bench {
     /// Another program than bts-replica, with its arguments, at all seats or at one
     #[arg(long, value_name = "[SEAT=]COMMAND", action = ArgAction::Append, value_parser = program)]
     pub(super) replica_program: Vec<ReplicaProgram>,
+    /// Replicas that are not started
+    #[arg(long, value_name = "SEAT,...", value_delimiter = ',')]
+    pub(super) dead: Vec<u16>,
+    /// Replicas that stand still for 45 of every 50 ms
+    #[arg(long, value_name = "SEAT,...", value_delimiter = ',')]
+    pub(super) slow: Vec<u16>,
+    /// Workers of `queue` and `queues` that produce [default: half of them]
+    #[arg(long, value_name = "N")]
+    producers: Option<u16>,
     /// Measure the cluster of which these are the settings of a client, instead of an own one
     #[arg(long, value_name = "FILE",
-          conflicts_with_all = ["replicas", "faults", "durability", "dir", "replica_program"])]
+          conflicts_with_all = ["replicas", "faults", "durability", "dir", "replica_program", "dead", "slow"])]
     pub(super) cluster: Option<PathBuf>,
     /// Write the figures as JSON (- is stdout)
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
+    /// Draw how long operations took, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
     /// Write what clients called and were told, for the judge (docs/histories.md)
     #[arg(long, value_name = "FILE")]
     pub(super) history: Option<PathBuf>,
@@ -83,6 +100,15 @@ pub(crate) enum Durability {
 pub(crate) struct ReplicaProgram {
     pub(super) seat: Option<u16>,
     pub(super) command: Vec<String>,
+}
+
+impl fmt::Display for ReplicaProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(seat) = self.seat {
+            write!(f, "{seat}=")?;
+        }
+        f.write_str(&self.command.join(" "))
+    }
 }
 
 /// How many work at a time.
@@ -105,7 +131,7 @@ impl Bench {
     pub(super) fn workloads(&self) -> Vec<Workload> {
         let all = Workload::value_variants().iter().copied();
         let is_wanted = |one: &Workload| match self.workloads.is_empty() {
-            true => one.is_usual(),
+            true => self.all || one.is_usual(),
             false => self.workloads.contains(one),
         };
         all.filter(is_wanted).collect()
@@ -126,6 +152,16 @@ impl Bench {
             .unwrap_or((self.replicas as usize).saturating_sub(1) / 3)
     }
 
+    pub(super) fn producers(&self) -> Option<usize> {
+        self.producers.map(usize::from)
+    }
+
+    /// Whether a seat is that of a usual replica, which comes up and answers.
+    pub(super) fn is_usual(&self, seat: u16) -> bool {
+        let mut others = self.replica_program.iter().filter_map(|one| one.seat);
+        !self.dead.contains(&seat) && others.all(|other| other != seat)
+    }
+
     pub(super) fn clients_max(&self) -> usize {
         self.clients.iter().copied().max().map_or(1, usize::from)
     }
@@ -137,9 +173,18 @@ impl Bench {
             let why = format!("of {n} replicas {} may be malicious, not {f}", (n - 1) / 3);
             return Err(Failure::new(Exit::Usage, why));
         }
-        let mut seats = self.replica_program.iter().filter_map(|one| one.seat);
+        let programs = self.replica_program.iter().filter_map(|one| one.seat);
+        let mut seats = programs.chain(self.dead.iter().chain(&self.slow).copied());
         if let Some(seat) = seats.find(|seat| usize::from(*seat) >= n) {
             let why = format!("there is no seat {seat}: they are 0 to {}", n - 1);
+            return Err(Failure::new(Exit::Usage, why));
+        }
+        let dead: BTreeSet<u16> = self.dead.iter().copied().collect();
+        if dead.len() > f {
+            let why = format!(
+                "with {} dead replicas and f = {f} nothing works",
+                dead.len()
+            );
             return Err(Failure::new(Exit::Usage, why));
         }
         Ok(())

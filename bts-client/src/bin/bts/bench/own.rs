@@ -12,8 +12,9 @@ use bts_certs::deployment::{DeploymentPlan, create_deployment, settings_path};
 use bts_certs::folder::{ClusterPlan, Existing};
 use bts_client::{Config, ReplicaId};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
-use super::node::Node;
+use super::node::{self, Node};
 use super::options::{Bench, Durability};
 use crate::exit::{Exit, Failure};
 
@@ -26,6 +27,8 @@ const PROGRAM: &str = "bts-replica";
 pub(super) struct Own {
     // The processes go before their files.
     nodes: Vec<(ReplicaId, Node)>,
+    /// What makes some of them slow.
+    pulses: JoinSet<()>,
     folder: TempDir,
 }
 
@@ -49,9 +52,11 @@ impl Own {
         let cluster = cluster.map_err(|error| failed(&error))?;
         let mut own = Self {
             nodes: Vec::new(),
+            pulses: JoinSet::new(),
             folder,
         };
-        for (replica, member) in cluster.members() {
+        let is_alive = |(replica, _): &(ReplicaId, _)| !options.dead.contains(&replica.0);
+        for (replica, member) in cluster.members().filter(is_alive) {
             let settings = settings_path(own.folder.path(), &member.name);
             if options.durability == Durability::Memory {
                 store_nothing(&settings).map_err(|error| failed(&error))?;
@@ -63,6 +68,13 @@ impl Own {
             own.nodes.push((replica, node));
         }
         Ok(own)
+    }
+
+    /// From now on these are slow.
+    pub(super) fn slow_down(&mut self, seats: &[u16]) {
+        for (_, node) in self.nodes.iter().filter(|(one, _)| seats.contains(&one.0)) {
+            self.pulses.spawn(node::pulse(node.pid()));
+        }
     }
 
     /// The settings of a client.
@@ -92,7 +104,8 @@ impl Own {
     }
 }
 
-fn client_name(number: usize) -> String {
+/// The name of a client of an own cluster.
+pub(super) fn client_name(number: usize) -> String {
     format!("client-{number}")
 }
 

@@ -2,79 +2,18 @@
 
 use std::time::Duration;
 
-use bts_client::Config;
 use serde_json::{Value, json};
 
-use super::machine::Machine;
+use super::floors::Floors;
 use super::measure::Figures;
-use super::options::{Bench, Durability};
+use super::setting::Setting;
 
-/// What all figures have in common.
+/// What is needed to tell figures.
 #[derive(Debug)]
-pub(super) struct Setting {
-    pub(super) machine: Machine,
-    pub(super) replicas: usize,
-    pub(super) faults: usize,
-    /// `None` of a given cluster, whose replicas do not tell.
-    pub(super) durability: Option<Durability>,
-    pub(super) size: u32,
-    pub(super) live: u64,
-    pub(super) seconds: Duration,
-}
-
-impl Setting {
-    pub(super) fn of(options: &Bench, config: &Config) -> Self {
-        let size = config.cluster().configuration().size();
-        Self {
-            machine: Machine::this(),
-            replicas: size.replicas(),
-            faults: size.faults(),
-            durability: options.cluster.is_none().then_some(options.durability),
-            size: options.size,
-            live: options.live,
-            seconds: options.seconds,
-        }
-    }
-
-    /// In words, for the head of the table.
-    pub(super) fn as_text(&self) -> String {
-        let cluster = match self.durability {
-            Some(Durability::Sync) => "own cluster on this machine, durability sync",
-            Some(Durability::Memory) => {
-                "own cluster on this machine, durability memory: NOTHING IS STORED"
-            }
-            None => "given cluster",
-        };
-        format!(
-            "{}\n{cluster}; n = {}, f = {}; tuples of {} bytes, {} live; {} s each",
-            self.machine.as_text(),
-            self.replicas,
-            self.faults,
-            self.size,
-            self.live,
-            self.seconds.as_secs_f64(),
-        )
-    }
-
-    pub(super) fn as_json(&self, workloads: Vec<Value>) -> Value {
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "machine": self.machine.as_json(),
-            "cluster": {
-                "own": self.durability.is_some(),
-                "n": self.replicas,
-                "f": self.faults,
-                "durability": self.durability.map(|durability| match durability {
-                    Durability::Sync => "sync",
-                    Durability::Memory => "memory",
-                }),
-            },
-            "tuple_bytes": self.size,
-            "live": self.live,
-            "seconds": self.seconds.as_secs_f64(),
-            "workloads": workloads,
-        })
-    }
+pub(super) struct Report {
+    setting: Setting,
+    /// Not of a given cluster, which may be anywhere.
+    floors: Option<Floors>,
 }
 
 /// A column of the table: its title, in two lines, its width, and what is in it.
@@ -82,67 +21,126 @@ type Column = (
     &'static str,
     &'static str,
     usize,
-    fn(&Figures) -> Option<String>,
+    fn(&Report, &Figures) -> Option<String>,
 );
 
 const COLUMNS: &[Column] = &[
-    ("", "clients", 8, |it| Some(it.load.clients.to_string())),
-    ("in", "flight", 7, |it| Some(it.load.workers().to_string())),
-    ("", "ops/s", 8, |it| Some(format!("{:.0}", it.per_second()))),
-    ("p50", "us", 8, |it| Some(us(it.took.per_mille(500)?))),
-    ("p99", "us", 8, |it| Some(us(it.took.per_mille(990)?))),
-    ("p99.9", "us", 8, |it| Some(us(it.took.per_mille(999)?))),
-    ("replicas", "CPU us/op", 10, |it| {
-        Some(format!("{:.0}", it.us_per_op(it.replicas_cpu)?))
+    ("", "clients", 8, |_, it| Some(it.load.clients.to_string())),
+    ("in", "flight", 7, |_, it| {
+        Some(it.load.workers().to_string())
     }),
-    ("clients", "CPU us/op", 10, |it| {
-        Some(format!("{:.0}", it.us_per_op(it.clients_cpu)?))
+    ("", "ops/s", 8, |_, it| whole(it.per_second())),
+    ("p50", "us", 8, |_, it| whole(it.us(500)?)),
+    ("p99", "us", 8, |_, it| whole(it.us(990)?)),
+    ("p99.9", "us", 8, |_, it| whole(it.us(999)?)),
+    ("x", "floor", 7, |report, it| {
+        Some(format!("{:.1}", report.ratio(it)?))
     }),
+    ("replicas", "CPU us/op", 10, |_, it| {
+        whole(it.us_per_op(it.replicas_cpu)?)
+    }),
+    ("clients", "CPU us/op", 10, |_, it| {
+        whole(it.us_per_op(it.clients_cpu)?)
+    }),
+    ("wire", "B/op", 7, |_, it| whole(it.bytes_per_op()?)),
+    ("fast", "%", 6, |_, it| whole(it.fast? * 100.0)),
 ];
 
 /// Width of the names.
 const NAMES: usize = 10;
 
-pub(super) fn head() -> String {
-    let line = |first: &str, titles: fn(&Column) -> (&'static str, usize)| {
-        let cells = COLUMNS.iter().map(titles);
-        let cells = cells.map(|(title, width)| format!("{title:>width$}"));
-        format!("{first:NAMES$}{}", cells.collect::<String>())
-    };
-    let above = line("", |column| (column.0, column.2));
-    let below = line("workload", |column| (column.1, column.2));
-    format!("{above}\n{below}")
+impl Report {
+    pub(super) fn new(setting: Setting, floors: Option<Floors>) -> Self {
+        Self { setting, floors }
+    }
+
+    /// The circumstances, in words.
+    pub(super) fn circumstances(&self) -> String {
+        let floors = self.floors.map(|floors| format!("\n{}", floors.as_text()));
+        format!("{}{}", self.setting.as_text(), floors.unwrap_or_default())
+    }
+
+    /// What stands above the rows.
+    pub(super) fn head(&self) -> String {
+        let line = |first: &str, titles: fn(&Column) -> (&'static str, usize)| {
+            let cells = COLUMNS.iter().map(titles);
+            let cells = cells.map(|(title, width)| format!("{title:>width$}"));
+            format!("{first:NAMES$}{}", cells.collect::<String>())
+        };
+        let above = line("", |column| (column.0, column.2));
+        let below = line("workload", |column| (column.1, column.2));
+        format!("{}\n\n{above}\n{below}", self.circumstances())
+    }
+
+    /// The row of the figures, and what else is to be said of them.
+    pub(super) fn rows(&self, figures: &Figures) -> Vec<String> {
+        let cells = COLUMNS.iter().map(|(_, _, width, of)| {
+            let text = of(self, figures).unwrap_or_else(|| "-".into());
+            format!("{text:>width$}")
+        });
+        let name = figures.workload.name();
+        let mut rows = vec![format!("{name:NAMES$}{}", cells.collect::<String>())];
+        if let Some(evenness) = figures.evenness {
+            let share = evenness * 100.0;
+            rows.push(format!(
+                "{:NAMES$}  the slowest worker had {share:.0} % of the mean",
+                ""
+            ));
+        }
+        rows
+    }
+
+    pub(super) fn as_json(&self, all: &[Figures]) -> Value {
+        let mut value = self.setting.as_json();
+        value["version"] = env!("CARGO_PKG_VERSION").into();
+        value["floors"] = self.floors.map_or(Value::Null, floors_as_json);
+        value["workloads"] = all
+            .iter()
+            .map(|figures| self.figures_as_json(figures))
+            .collect();
+        value
+    }
+
+    fn floor(&self, figures: &Figures) -> Option<Duration> {
+        self.floors?.of(figures.workload)
+    }
+
+    /// The median as a multiple of the floor.
+    fn ratio(&self, figures: &Figures) -> Option<f64> {
+        Some(figures.us(500)? / micros(self.floor(figures)?))
+    }
+
+    fn figures_as_json(&self, figures: &Figures) -> Value {
+        let replicas = figures.us_per_op(figures.replicas_cpu);
+        let clients = figures.us_per_op(figures.clients_cpu);
+        json!({
+            "name": figures.workload.name(),
+            "clients": figures.load.clients,
+            "in_flight": figures.load.workers(),
+            "ops": figures.took.total(),
+            "seconds": figures.elapsed.as_secs_f64(),
+            "ops_per_s": figures.per_second(),
+            "p50_us": figures.us(500),
+            "p99_us": figures.us(990),
+            "p999_us": figures.us(999),
+            "cpu_us_per_op": replicas.zip(clients).map(|(replicas, clients)| replicas + clients),
+            "replicas_cpu_us_per_op": replicas,
+            "clients_cpu_us_per_op": clients,
+            "wire_bytes_per_op": figures.bytes_per_op(),
+            "fast_share": figures.fast,
+            "slowest_worker_share": figures.evenness,
+            "floor_us": self.floor(figures).map(micros),
+            "ratio_to_floor": self.ratio(figures),
+        })
+    }
 }
 
-pub(super) fn row(figures: &Figures) -> String {
-    let cells = COLUMNS.iter().map(|(_, _, width, of)| {
-        let text = of(figures).unwrap_or_else(|| "-".into());
-        format!("{text:>width$}")
-    });
-    format!(
-        "{:NAMES$}{}",
-        figures.workload.name(),
-        cells.collect::<String>()
-    )
-}
-
-pub(super) fn as_json(figures: &Figures) -> Value {
-    let us = |per_mille| figures.took.per_mille(per_mille).map(micros);
-    let replicas = figures.us_per_op(figures.replicas_cpu);
-    let clients = figures.us_per_op(figures.clients_cpu);
+fn floors_as_json(floors: Floors) -> Value {
     json!({
-        "name": figures.workload.name(),
-        "clients": figures.load.clients,
-        "in_flight": figures.load.workers(),
-        "ops": figures.took.total(),
-        "seconds": figures.elapsed.as_secs_f64(),
-        "ops_per_s": figures.per_second(),
-        "p50_us": us(500),
-        "p99_us": us(990),
-        "p999_us": us(999),
-        "cpu_us_per_op": replicas.zip(clients).map(|(replicas, clients)| replicas + clients),
-        "replicas_cpu_us_per_op": replicas,
-        "clients_cpu_us_per_op": clients,
+        "echo_us": micros(floors.echo),
+        "sign_us": micros(floors.sign),
+        "verify_us": micros(floors.verify),
+        "fdatasync_us": floors.sync.map(micros),
     })
 }
 
@@ -150,6 +148,6 @@ fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-fn us(duration: Duration) -> String {
-    format!("{:.0}", micros(duration))
+fn whole(number: f64) -> Option<String> {
+    Some(format!("{number:.0}"))
 }

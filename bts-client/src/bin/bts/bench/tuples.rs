@@ -6,7 +6,7 @@ use bts_client::tuple::FieldType;
 use bts_client::{Field, Template, Tuple};
 use bts_core::codec;
 
-/// Encoded bytes of the longest tuple without padding.
+/// Encoded bytes, and a few more, of the longest tuple without padding.
 pub(super) const SIZE_MIN: u32 = 40;
 
 /// What tuples are for, so that workloads do not take one another's.
@@ -20,10 +20,24 @@ pub(super) enum Tag {
     Hand,
     /// Each is replaced by the next, again and again.
     Count,
+    /// The one that all want.
+    Lock,
+    /// They are written by producers for takers.
+    Work,
+    /// They come and go.
+    Mixed,
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 4] = [Self::Live, Self::Job, Self::Hand, Self::Count];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Live,
+        Self::Job,
+        Self::Hand,
+        Self::Count,
+        Self::Lock,
+        Self::Work,
+        Self::Mixed,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -31,6 +45,9 @@ impl Tag {
             Self::Job => "job",
             Self::Hand => "hand",
             Self::Count => "count",
+            Self::Lock => "lock",
+            Self::Work => "work",
+            Self::Mixed => "mixed",
         }
     }
 }
