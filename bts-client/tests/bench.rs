@@ -68,7 +68,7 @@ fn bench_measures_all_that_it_is_asked_for() {
     let figures: Value = serde_json::from_str(&figures).expect("it is JSON");
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     let workloads = figures["workloads"].as_array().expect("a list");
-    assert_eq!(workloads.len(), 10, "{table}");
+    assert_eq!(workloads.len(), 11, "{table}");
     let drawn = std::fs::read_to_string(plot).expect("it was asked for");
     for one in workloads {
         let name = one["name"].as_str().expect("a name");

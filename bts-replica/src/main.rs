@@ -3,7 +3,7 @@
 //! Logs go to standard error; RUST_LOG says how much (`info` if it is not set). Exit code 2: bad
 //! usage or settings; 1: the replica failed; 0: it was told to stop.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +32,9 @@ struct Cli {
     /// Keep the log in this directory, whatever the settings say.
     #[arg(long, value_name = "DIR", requires = "config")]
     data_dir: Option<PathBuf>,
+    /// End as well when standard input does, so that it is not left over when whoever started it is killed.
+    #[arg(long, requires = "config")]
+    end_with_stdin: bool,
     /// Read the settings and all files they name, say what is wrong, and do nothing else.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     check_config: Option<PathBuf>,
@@ -93,8 +96,19 @@ fn start(cli: Cli) -> Result<ExitCode, Failed> {
         return Ok(ExitCode::SUCCESS);
     }
     log_to_stderr();
+    if cli.end_with_stdin {
+        std::thread::spawn(end_with_stdin);
+    }
     serve(settings, bts_replica::replica).map_err(|error| (1, error.into()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever started this process holds the other end, and says nothing. What was promised is stored, so that it
+/// can end anywhere.
+fn end_with_stdin() {
+    let mut nothing = [0; 64];
+    while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
+    std::process::exit(1);
 }
 
 fn describe(settings: &Settings) -> String {

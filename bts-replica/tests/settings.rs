@@ -196,6 +196,28 @@ fn text(rig: &Rig) -> String {
     std::fs::read_to_string(path).expect("a file")
 }
 
+/// A process that was killed cannot end those that it started.
+#[test]
+fn command_ends_with_stdin_if_it_is_told_so() {
+    let rig = Rig::new(1, 0);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bts-replica"))
+        .arg("--end-with-stdin")
+        .arg("--config")
+        .arg(settings_path(rig.path(), "replica-0"))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    assert_eq!(
+        child.try_wait().expect("it is our child"),
+        None,
+        "nothing ended yet"
+    );
+    drop(child.stdin.take());
+    let status = child.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(1));
+}
+
 fn load(rig: &Rig, text: &str) -> Result<Settings, String> {
     let path: PathBuf = rig.path().join("changed.toml");
     std::fs::write(&path, text).expect("written");

@@ -16,6 +16,7 @@ use super::hand::{Clock, Common, Hand};
 use super::histogram::Histogram;
 use super::options::{Bench, Load};
 use super::own::Own;
+use super::process;
 use super::tuples::{Tag, tagged};
 use crate::exit::{Exit, Failure};
 
@@ -23,6 +24,8 @@ use crate::exit::{Exit, Failure};
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long they may take to tell how they are.
 const INSPECT_PATIENCE: Duration = Duration::from_secs(2);
+/// Fewer tuples than these disappear in what a replica has anyway.
+const LIVE_MIN: u64 = 20_000;
 /// Tuples that are written or removed at the same time, before and after what is measured.
 const CONCURRENT: usize = 128;
 /// Clients that do so.
@@ -107,9 +110,11 @@ impl Field {
         Ok(())
     }
 
-    /// Writes the tuples that are there all the time.
-    pub(super) async fn fill(&mut self) -> Result<(), Failure> {
+    /// Writes the tuples that are there all the time. Returns the bytes of memory that a replica has more for
+    /// each, where that is known and they are so many that it means something.
+    pub(super) async fn fill(&mut self) -> Result<Option<f64>, Failure> {
         let live = self.options.live;
+        let before = self.memory();
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} tuples, {per_sec}, {eta} left");
         let bar = ProgressBar::new(live)
@@ -127,7 +132,19 @@ impl Field {
         })
         .await?;
         bar.finish_and_clear();
-        Ok(())
+        let more = self
+            .memory()
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before));
+        let replicas = self.own.as_ref().map_or(1, |own| own.pids().len()) as f64;
+        Ok(more
+            .filter(|_| live >= LIVE_MIN)
+            .map(|more| more as f64 / live as f64 / replicas))
+    }
+
+    /// Of all replicas together.
+    fn memory(&self) -> Option<u64> {
+        process::memory_of_all(&self.own.as_ref()?.pids())
     }
 
     /// Sees to it that each worker of a load finds jobs in its queue: by writing them for so long.
@@ -186,6 +203,7 @@ impl Field {
             let client = worker % load.clients;
             Ok(Hand {
                 client,
+                config: self.clients[client].config().clone(),
                 space: self.space(client)?,
                 common: self.common.clone(),
                 clock: clock.clone(),

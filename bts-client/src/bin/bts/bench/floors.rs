@@ -83,7 +83,7 @@ impl Floors {
             // One after the other: the tuple is there before it is taken, or the lock taken before it is back.
             Workload::HandOff | Workload::Hot => Some(out + take),
             // What is timed here is waiting for others, or something else each time.
-            Workload::Queue | Workload::Queues | Workload::Mixed => None,
+            Workload::Queue | Workload::Queues | Workload::Mixed | Workload::Connect => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bts_client::history::{Argument, Op};
-use bts_client::{Error, Space, Swapped, Template, Tuple};
+use bts_client::{Config, Error, Space, Swapped, Template, Tuple};
 use tokio::sync::Notify;
 
 use super::diary::{Diary, Note, Told};
@@ -81,6 +81,8 @@ pub(super) struct Common {
 #[derive(Clone, Debug)]
 pub(super) struct Hand {
     pub(super) client: usize,
+    /// The settings of that.
+    pub(super) config: Config,
     pub(super) space: Space,
     pub(super) common: Arc<Common>,
     pub(super) clock: Arc<Clock>,

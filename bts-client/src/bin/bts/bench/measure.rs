@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use bts_client::{Report, Traffic};
 use tokio::task::JoinSet;
 
-use super::cpu;
 use super::field::Field;
 use super::hand::{Clock, Hand};
 use super::histogram::Histogram;
 use super::options::{Bench, Load};
+use super::process;
 use super::workload::Workload;
 use crate::exit::{Exit, Failure};
 
@@ -47,7 +47,7 @@ impl Figures {
 
     pub(super) fn bytes_per_op(&self) -> Option<f64> {
         let total = self.took.total();
-        (total > 0).then(|| self.bytes as f64 / total as f64)
+        (total > 0 && self.workload != Workload::Connect).then(|| self.bytes as f64 / total as f64)
     }
 
     /// Microseconds per operation, of something that was counted for all of them.
@@ -70,8 +70,8 @@ impl Counts {
     fn now(field: &mut Field) -> Self {
         let pids = field.own().map(|own| own.pids()).unwrap_or_default();
         Self {
-            replicas_cpu: cpu::of_processes(&pids),
-            clients_cpu: cpu::of_this_process(),
+            replicas_cpu: process::cpu_of_all(&pids),
+            clients_cpu: process::cpu_of_this(),
             traffic: field.traffic(),
         }
     }

@@ -1,6 +1,5 @@
 //! `bts bench`: how fast a cluster is, and what an operation costs. See docs/performance.md.
 
-mod cpu;
 mod diary;
 mod field;
 mod floors;
@@ -12,6 +11,7 @@ mod node;
 mod options;
 mod own;
 mod plot;
+mod process;
 mod report;
 mod setting;
 mod tuples;
@@ -55,9 +55,9 @@ pub(crate) async fn run(options: &Bench, context: Context) -> Result<Exit, Failu
         }
         None => None,
     };
-    let report = Report::new(Setting::of(options, size), floors);
+    let mut report = Report::new(Setting::of(options, size), floors);
     let mut all = Vec::new();
-    let measured = measure_all(options, &mut field, &report, &mut all).await;
+    let measured = measure_all(options, &mut field, &mut report, &mut all).await;
     if let (Some(file), Some(diary)) = (&options.history, field.diary()) {
         let written = diary.write(file);
         written.map_err(|error| cannot_write(file, &error))?;
@@ -78,7 +78,7 @@ pub(crate) async fn run(options: &Bench, context: Context) -> Result<Exit, Failu
 async fn measure_all(
     options: &Bench,
     field: &mut Field,
-    report: &Report,
+    report: &mut Report,
     all: &mut Vec<Figures>,
 ) -> Result<(), Failure> {
     let output = Output { json: false };
@@ -89,8 +89,9 @@ async fn measure_all(
         true => Ok(()),
         false => output.line(text),
     };
+    print(&report.circumstances())?;
+    report.bytes_per_tuple = field.fill().await?;
     print(&report.head())?;
-    field.fill().await?;
     if let Some(own) = field.own() {
         own.slow_down(&options.slow);
     }

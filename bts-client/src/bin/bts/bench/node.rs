@@ -29,7 +29,7 @@ impl Node {
             .args(arguments)
             .arg("--config")
             .arg(settings)
-            // Programs for tests end when this pipe does.
+            // It ends when this pipe does, if the program heeds it.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

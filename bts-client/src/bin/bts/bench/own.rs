@@ -137,7 +137,9 @@ fn command_of(options: &Bench, replica: ReplicaId) -> Result<Vec<String>, Failur
     if let Some(other) = of_seat.or_else(of_all) {
         return Ok(other.command.clone());
     }
-    Ok(vec![find_program()?.to_string_lossy().into_owned()])
+    let program = find_program()?.to_string_lossy().into_owned();
+    // So that nothing is left over when this process is killed.
+    Ok(vec![program, "--end-with-stdin".into()])
 }
 
 /// The server beside this program, else where the shell would find it.

@@ -14,6 +14,8 @@ pub(super) struct Report {
     setting: Setting,
     /// Not of a given cluster, which may be anywhere.
     floors: Option<Floors>,
+    /// Memory that a replica has more for each live tuple, where that is known.
+    pub(super) bytes_per_tuple: Option<f64>,
 }
 
 /// A column of the table: its title, in two lines, its width, and what is in it.
@@ -51,7 +53,11 @@ const NAMES: usize = 10;
 
 impl Report {
     pub(super) fn new(setting: Setting, floors: Option<Floors>) -> Self {
-        Self { setting, floors }
+        Self {
+            setting,
+            floors,
+            bytes_per_tuple: None,
+        }
     }
 
     /// The circumstances, in words.
@@ -69,7 +75,10 @@ impl Report {
         };
         let above = line("", |column| (column.0, column.2));
         let below = line("workload", |column| (column.1, column.2));
-        format!("{}\n\n{above}\n{below}", self.circumstances())
+        let bytes = self
+            .bytes_per_tuple
+            .map(|bytes| format!("memory of a replica for each live tuple: {bytes:.0} bytes\n"));
+        format!("{}\n{above}\n{below}", bytes.unwrap_or_default())
     }
 
     /// The row of the figures, and what else is to be said of them.
@@ -93,6 +102,7 @@ impl Report {
     pub(super) fn as_json(&self, all: &[Figures]) -> Value {
         let mut value = self.setting.as_json();
         value["version"] = env!("CARGO_PKG_VERSION").into();
+        value["memory_bytes_per_live_tuple"] = self.bytes_per_tuple.into();
         value["floors"] = self.floors.map_or(Value::Null, floors_as_json);
         value["workloads"] = all
             .iter()

@@ -38,6 +38,8 @@ pub(crate) enum Workload {
     Queues,
     /// Read, write, take and replace, 5 : 2 : 2 : 1
     Mixed,
+    /// Connect as a new client, and read one of the live tuples
+    Connect,
 }
 
 /// What a worker is told when it begins.
@@ -67,6 +69,7 @@ impl Workload {
             Self::Queue => "queue",
             Self::Queues => "queues",
             Self::Mixed => "mixed",
+            Self::Connect => "connect",
         }
     }
 
@@ -76,7 +79,7 @@ impl Workload {
             Self::Out | Self::RdpHit | Self::RdpMiss | Self::Inp | Self::HandOff | Self::Swap => {
                 true
             }
-            Self::Hot | Self::Queue | Self::Queues | Self::Mixed => false,
+            Self::Hot | Self::Queue | Self::Queues | Self::Mixed | Self::Connect => false,
         }
     }
 
@@ -132,6 +135,7 @@ impl Workload {
             Self::Hot => contended::hot(hand).await.map(Some),
             Self::Queue | Self::Queues => exchange::exchange(hand, post).await,
             Self::Mixed => plain::mixed(hand, post).await.map(Some),
+            Self::Connect => plain::connect(hand, post).await.map(Some),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use bts_client::Client;
+
 use super::{Post, wrong};
 use crate::bench::hand::Hand;
 use crate::bench::tuples::{Tag, any_of, the_one};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// Numbers that no tuple has.
 const NOBODYS: u64 = 1 << 62;
@@ -25,6 +27,24 @@ pub(super) async fn rdp_hit(mut hand: Hand, post: Post) -> Result<Hand, Failure>
         let began = Instant::now();
         read_live(&hand, post.live).await?;
         hand.count(began);
+    }
+    Ok(hand)
+}
+
+/// What goes over the new links is not counted: they are not those of the load.
+pub(super) async fn connect(mut hand: Hand, post: Post) -> Result<Hand, Failure> {
+    while !hand.clock.is_over() {
+        let began = Instant::now();
+        let client = Client::connect(hand.config.clone()).await?;
+        let new = Hand {
+            space: client
+                .space(hand.space.name())
+                .map_err(|error| Failure::new(Exit::Usage, error))?,
+            ..hand.clone()
+        };
+        read_live(&new, post.live).await?;
+        hand.count(began);
+        client.close().await;
     }
     Ok(hand)
 }
