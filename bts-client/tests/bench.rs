@@ -1,6 +1,8 @@
 //! `bts bench` over real replicas. This program is the replica that it starts: with `--config FILE` it is
 //! one, without it the tests. So it has a main function of its own.
 
+mod cluster;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -16,6 +18,7 @@ fn main() {
         return bts_replica::serve(settings, bts_replica::replica).expect("it can listen");
     }
     bench_measures_all_that_it_is_asked_for();
+    bench_leaves_nothing_in_a_given_cluster();
     bench_of_a_replica_that_ends_says_what_that_said();
     bench_names_a_seat_that_is_not_there();
     println!("bench: all passed");
@@ -29,6 +32,29 @@ fn bench(arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .expect("the command was built")
+}
+
+fn bench_leaves_nothing_in_a_given_cluster() {
+    let cluster = cluster::Cluster::start();
+    let settings = cluster.config_path("alice");
+    let bts = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_bts"))
+            .args(arguments)
+            .args(["--space", "measured"])
+            .env("BTS_CONFIG", &settings)
+            .output()
+            .expect("the command was built");
+        assert!(output.status.success(), "{}", told(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let file = settings.to_string_lossy();
+    let quick = ["--seconds", "0.2", "--clients", "2", "--live", "10"];
+    let table = bts(&[&["bench", "out", "swap", "--cluster", &file][..], &quick].concat());
+    assert!(
+        table.contains("given cluster") && table.contains("\nswap "),
+        "{table}"
+    );
+    assert_eq!(bts(&["dump"]), "");
 }
 
 fn told(output: &Output) -> String {

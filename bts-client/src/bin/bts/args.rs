@@ -59,7 +59,7 @@ pub(crate) struct Args {
     json: Option<PathBuf>,
     /// Tell on stderr which replicas are connected
     #[arg(long, short, global = true)]
-    pub(crate) verbose: bool,
+    verbose: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -170,6 +170,16 @@ impl Args {
     /// Whether JSON is wanted instead of text. `bench` has its own of this name, with a file.
     pub(crate) fn json(&self) -> bool {
         self.json.is_some()
+    }
+
+    /// What is logged, unless the environment says something else. Replicas of a benchmark that lie are
+    /// meant to.
+    pub(crate) fn logs(&self) -> &'static str {
+        match (self.verbose, &self.command) {
+            (true, _) => "info",
+            (false, Command::Bench(_)) => "error",
+            (false, _) => "warn",
+        }
     }
 
     /// What a benchmark has to know. Its space is one that nobody uses, unless the command line names

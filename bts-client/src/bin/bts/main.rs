@@ -31,7 +31,7 @@ compile_error!("rules broken on purpose are for the command `mutants` of bts-tes
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    log_to_stderr(args.verbose);
+    log_to_stderr(args.logs());
     let output = Output { json: args.json() };
     let exit = run(args, &output).unwrap_or_else(|failure| {
         // Nothing can be done if stderr is closed.
@@ -117,8 +117,7 @@ async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn log_to_stderr(verbose: bool) {
-    let usual = if verbose { "info" } else { "warn" };
+fn log_to_stderr(usual: &str) {
     let filter = EnvFilter::try_from_env("BTS_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("off,bts_client={usual},bts_certs={usual}")));
     tracing_subscriber::fmt()

@@ -1,8 +1,8 @@
 //! Where the benchmark takes place: a cluster, clients of it, a space, and the tuples that are there all
 //! the time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bts_client::{Client, Config, LinkState, ReplicaId, Report, Space, Traffic};
@@ -17,7 +17,7 @@ use super::histogram::Histogram;
 use super::options::{Bench, Load};
 use super::own::Own;
 use super::process;
-use super::tuples::{Tag, tagged};
+use super::tuples::{Tag, everything, exactly};
 use crate::exit::{Exit, Failure};
 
 /// How long replicas may take to start and to find one another.
@@ -106,7 +106,7 @@ impl Field {
             }
         }
         // Replicas that start refuse operations, until enough of them know one another.
-        self.space(0)?.rdp(&tagged(Tag::Live)).await?;
+        self.space(0)?.rdp(&everything()).await?;
         Ok(())
     }
 
@@ -164,18 +164,24 @@ impl Field {
         Ok(())
     }
 
-    /// Ends it. What was written into a given cluster is taken away again.
+    /// Takes away again what was written into a given cluster.
     pub(super) async fn clear(&mut self) -> Result<(), Failure> {
-        if self.given.is_some() {
-            for tag in Tag::ALL {
-                self.each(CONCURRENT, move |hand, _| async move {
-                    while hand.inp(&tagged(tag)).await?.is_some() {}
-                    Ok(())
-                })
-                .await?;
-            }
+        if self.given.is_none() {
+            return Ok(());
         }
-        Ok(())
+        let left = self.space(0)?.rd_all(everything()).await?;
+        let left = Arc::new(Mutex::new(left));
+        self.each(CONCURRENT, move |hand, _| {
+            let left = left.clone();
+            let next = move || left.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            async move {
+                while let Some(tuple) = next() {
+                    hand.inp(&exactly(&tuple)).await?;
+                }
+                Ok(())
+            }
+        })
+        .await
     }
 
     /// Says goodbye to the replicas.

@@ -29,16 +29,6 @@ pub(super) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Live,
-        Self::Job,
-        Self::Hand,
-        Self::Count,
-        Self::Lock,
-        Self::Work,
-        Self::Mixed,
-    ];
-
     fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -100,11 +90,14 @@ pub(super) fn any_of(tag: Tag, queue: usize) -> Template {
     ])
 }
 
-/// Finds any tuple with this tag.
-pub(super) fn tagged(tag: Tag) -> Template {
-    let mut patterns = vec![Pattern::Any; 4];
-    patterns[0] = Pattern::Exact(tag.name().into());
-    Template(patterns)
+/// Finds this very tuple.
+pub(super) fn exactly(tuple: &Tuple) -> Template {
+    tuple.fields().iter().cloned().map(Pattern::Exact).collect()
+}
+
+/// Finds all tuples of the benchmark.
+pub(super) fn everything() -> Template {
+    Template(vec![Pattern::Any; 4])
 }
 
 #[cfg(test)]
@@ -121,7 +114,7 @@ mod tests {
                 assert!(found <= size && found + 2 >= size, "{found} is not {size}");
                 assert!(the_one(Tag::Live, queue, number).matches(&tuple));
                 assert!(any_of(Tag::Live, queue).matches(&tuple));
-                assert!(tagged(Tag::Live).matches(&tuple));
+                assert!(exactly(&tuple).matches(&tuple) && everything().matches(&tuple));
                 assert_eq!(number_of(&tuple), Some(number));
             }
         }
