@@ -31,6 +31,7 @@ pub mod content;
 pub mod crypto;
 pub mod ids;
 pub mod limits;
+pub mod memory;
 pub mod message;
 pub mod misbehavior;
 #[cfg(bts_mutants)]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bts_certs::SendError;
 use bts_core::codec;
 use bts_core::ids::{ClientRef, Lsn, PublicKey, ReplicaId};
+use bts_core::memory::Standing;
 use bts_core::message::{PeerMessage, Reply, ReplyBody};
 use bts_core::misbehavior::Evidence;
 use bts_core::replica::{Event, Input, Outgoing, Outputs, Principal, Unreplayable};
@@ -22,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::journal::Kind;
 use crate::machine::{Machine, Start};
-use crate::shell::{Arrival, Connection, ConnectionId, Shell};
+use crate::shell::{Arrival, Connection, ConnectionId, DISOWNED, Shell};
 use crate::store::{Batch, Store, StoreError};
 use crate::writer::Writer;
 
@@ -53,8 +54,6 @@ pub(crate) struct Driver<M, S, F> {
     greeters: Vec<Greeter>,
     /// The log is durable up to here.
     position: Lsn,
-    /// Whether enough peers remember the store. Until then the machine is given nothing.
-    is_confirmed: bool,
     frozen: Option<Frozen>,
     clients: BTreeMap<ClientRef, Connection>,
     /// With where our stream is to go on.
@@ -72,7 +71,6 @@ where
         shell: Arc<Shell>,
         mut store: S,
         mut maker: Maker<S, F>,
-        is_confirmed: bool,
     ) -> Result<Self, StoreError> {
         let mut out = Outputs::default();
         let (machine, position) = maker.make(&mut store, Time::ZERO, &mut out)?;
@@ -86,7 +84,6 @@ where
             flight: None,
             greeters: Vec::new(),
             position,
-            is_confirmed,
             frozen: None,
             clients: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -94,9 +91,8 @@ where
             positions_noted: Instant::now(),
             shell,
         };
-        if driver.shell.configuration().size().replicas() == 1 {
-            driver.on_remembered();
-        }
+        // Who has no peers is remembered by all of them.
+        driver.on_judged(driver.shell.opinion());
         Ok(driver)
     }
 
@@ -138,7 +134,8 @@ where
     fn on_time(&mut self) {
         match &self.frozen {
             Some(frozen) if frozen.look_at <= Instant::now() => self.find_room(),
-            Some(_) | None => self.handle(Input::Tick),
+            Some(_) | None if self.takes_part() => self.handle(Input::Tick),
+            Some(_) | None => {}
         }
     }
 
@@ -165,13 +162,12 @@ where
                 }
             }
             Arrival::Peer(peer, message) => {
-                if self.is_confirmed {
+                if self.takes_part() {
                     self.handle(Input::Peer(peer, message));
                 }
             }
             Arrival::Greet(peer, answer) => self.on_greet(Greeter { peer, answer }),
-            Arrival::Remembered => self.on_remembered(),
-            Arrival::Disowned => self.on_disowned(),
+            Arrival::Judged(opinion) => self.on_judged(opinion),
             Arrival::Stop(purpose) => self.handle(Input::Stop(purpose)),
         }
     }
@@ -180,6 +176,10 @@ where
     fn on_client_opened(&mut self, client: ClientRef, connection: Connection) {
         if let Some(old) = self.drop_client(&client) {
             old.closer.close("your session has a newer connection");
+        }
+        // It may have been disowned since this client was welcomed.
+        if !self.takes_part() {
+            return connection.closer.close(DISOWNED);
         }
         self.note_client(Kind::Connected, &client, &connection);
         self.clients.insert(client, connection);
@@ -199,7 +199,7 @@ where
         }
         self.peers.insert(peer, (connection, stream_next));
         self.note_peer(Kind::Connected, peer);
-        if self.is_confirmed {
+        if self.takes_part() {
             self.handle(Input::PeerConnected(peer, stream_next));
         }
     }
@@ -233,6 +233,11 @@ where
         journal.note(kind, self.key_of(peer), &format!("peer {peer}"), &why);
     }
 
+    /// Whether the machine is given anything but orders to stop (A8).
+    fn takes_part(&self) -> bool {
+        self.shell.standing().takes_part()
+    }
+
     fn handle(&mut self, input: Input) {
         self.machine.handle(self.now(), input, &mut self.out);
     }
@@ -252,7 +257,9 @@ where
             if send.is_empty() && events.is_empty() {
                 return Ok(());
             }
-            for outgoing in send {
+            // What was promised before the store was disowned stays unsaid too.
+            let may_speak = self.shell.standing() != Standing::Disowned;
+            for outgoing in send.into_iter().filter(|_| may_speak) {
                 match outgoing {
                     Outgoing::Client(client, reply) => self.send_to_client(client, reply),
                     Outgoing::Peer(peer, message) => self.send_to_peer(peer, &message),
@@ -393,7 +400,8 @@ where
             Some(frozen) => frozen.look_at,
             None => Instant::now() + SLEEP_MAX,
         };
-        self.machine.deadline().map_or(latest, |(deadline, _why)| {
+        let deadline = self.machine.deadline().filter(|_| self.takes_part());
+        deadline.map_or(latest, |(deadline, _why)| {
             let after = Duration::from_micros(deadline.as_micros());
             self.started
                 .checked_add(after)

@@ -4,18 +4,16 @@
 //! right yet. Here key and role are compared with the configuration, and what both sides believe of
 //! the cluster with each other. A replica that comes back with another incarnation has lost its
 //! memory, and with it its promises; one that comes back with a shorter log than before, a part of
-//! them. Both are refused, and what they are compared with is durable (A8).
+//! them. Both are refused (`bts_core::memory`), and what they are compared with is durable (A8).
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bts_certs::cluster::Cluster;
 use bts_certs::{Identity, Role};
 use bts_core::crypto::sign::PROTOCOL_VERSION;
 use bts_core::ids::{ClientRef, Incarnation, Lsn, PublicKey, ReplicaId};
+use bts_core::memory::{Acquaintances, MemoryLoss, Peers, Presented};
 use bts_core::message::{Hello, HelloReply, HelloRole};
-
-use crate::store::{Known, Peers};
 
 /// Who stands at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +57,8 @@ pub(crate) enum HelloError {
     KeyOfAnother(ReplicaId),
     #[error("you speak as replica {0}, and so does the one you speak to")]
     Myself(ReplicaId),
-    #[error(
-        "replica {0} lost its memory: it speaks with another incarnation than before, and may have \
-         forgotten promises, so it has to stay out until it is replaced under a new key"
-    )]
-    LostMemory(ReplicaId),
-    #[error(
-        "replica {peer} lost a part of its memory: its log ends at {now} and was durable up to \
-         {before}, so it came back with an older copy of its store. It may have forgotten promises, \
-         and has to stay out until it is replaced under a new key"
-    )]
-    RolledBack {
-        peer: ReplicaId,
-        now: Lsn,
-        before: Lsn,
-    },
+    #[error(transparent)]
+    Lost(#[from] MemoryLoss),
     #[error("dialed replica {0}, but replica {1} answered")]
     WrongReplica(ReplicaId, ReplicaId),
     #[error("{0}")]
@@ -87,7 +72,7 @@ impl HelloError {
     pub(crate) fn reply(&self) -> HelloReply {
         let reason = self.to_string();
         match self {
-            Self::LostMemory(_) | Self::RolledBack { .. } => HelloReply::LostMemory(reason),
+            Self::Lost(_) => HelloReply::LostMemory(reason),
             _ => HelloReply::Refused(reason),
         }
     }
@@ -110,17 +95,7 @@ pub(crate) struct Gate {
     incarnation: Incarnation,
     /// Of this process.
     run: u64,
-    met: Mutex<Met>,
-}
-
-/// The peers met, in this run and in those before.
-#[derive(Debug)]
-struct Met {
-    peers: Peers,
-    /// The process of each that was met last.
-    runs: BTreeMap<ReplicaId, u64>,
-    /// Something of it is not handed to the store yet.
-    is_new: bool,
+    met: Mutex<Acquaintances>,
 }
 
 impl Gate {
@@ -131,42 +106,28 @@ impl Gate {
         incarnation: Incarnation,
         peers: Peers,
     ) -> Self {
-        let met = Met {
-            peers,
-            runs: BTreeMap::new(),
-            is_new: false,
-        };
         Self {
             cluster,
             id,
             incarnation,
             run: rand::random(),
-            met: Mutex::new(met),
+            met: Mutex::new(Acquaintances::new(peers)),
         }
     }
 
     /// The peers met so far, if that is not in the store yet.
     pub(crate) fn news(&self) -> Option<Peers> {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut met.is_new).then(|| met.peers.clone())
+        self.met().news()
     }
 
     /// A peer told that its log was durable up to here: if it comes back with less, it lost a part of it.
     pub(crate) fn hear(&self, peer: ReplicaId, position: Lsn) {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = met.peers.get_mut(&peer);
-        if let Some(known) = known.filter(|known| known.position < position) {
-            known.position = position;
-            met.is_new = true;
-        }
+        self.met().hear(peer, position);
     }
 
     /// A commit failed, so what was handed over is not in the store.
     pub(crate) fn forget_handed_over(&self) {
-        self.met
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_new = true;
+        self.met().forget_handed_over();
     }
 
     /// Whether whoever proved `identity` may come in as what its Hello says.
@@ -201,7 +162,12 @@ impl Gate {
                 if policy != self.cluster.configuration().policy().hash() {
                     return Err(HelloError::Policy);
                 }
-                self.meet(replica, incarnation, position, run)?;
+                let presented = Presented {
+                    incarnation,
+                    position,
+                    run,
+                };
+                self.met().meet(replica, presented)?;
                 Ok(Visitor::Replica(replica))
             }
             HelloRole::Operator => admit_operator(&self.cluster, identity),
@@ -257,9 +223,15 @@ impl Gate {
                 position,
                 run,
                 ..
-            } => self
-                .meet(peer, incarnation, position, run)
-                .map(|()| stream_next),
+            } => {
+                let presented = Presented {
+                    incarnation,
+                    position,
+                    run,
+                };
+                self.met().meet(peer, presented)?;
+                Ok(stream_next)
+            }
         }
     }
 
@@ -292,34 +264,8 @@ impl Gate {
         Ok(key)
     }
 
-    fn meet(
-        &self,
-        peer: ReplicaId,
-        incarnation: Incarnation,
-        position: Lsn,
-        run: u64,
-    ) -> Result<(), HelloError> {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = met.peers.get(&peer).copied();
-        if known.is_some_and(|known| known.incarnation != incarnation) {
-            return Err(HelloError::LostMemory(peer));
-        }
-        let before = known.map_or(Lsn(0), |known| known.position);
-        if position < before && met.runs.get(&peer) != Some(&run) {
-            return Err(HelloError::RolledBack {
-                peer,
-                now: position,
-                before,
-            });
-        }
-        met.runs.insert(peer, run);
-        let now = Known {
-            incarnation,
-            position: position.max(before),
-        };
-        met.is_new |= known != Some(now);
-        met.peers.insert(peer, now);
-        Ok(())
+    fn met(&self) -> MutexGuard<'_, Acquaintances> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -333,41 +279,5 @@ pub(crate) fn admit_operator(
     match operators.contains(&PublicKey(identity.key)) {
         true => Ok(Visitor::Operator),
         false => Err(HelloError::NotAnOperator),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A8, and no more than that: greetings of one process may overtake one another.
-    #[test]
-    fn hello_a8_shorter_log_is_refused_but_not_a_late_greeting() {
-        let settings = crate::driver::tests::settings();
-        let gate = Gate::new(settings.cluster, ReplicaId(0), Incarnation(1), Peers::new());
-        let peer = ReplicaId(1);
-        let meet = |incarnation, position, run| {
-            gate.meet(peer, Incarnation(incarnation), Lsn(position), run)
-        };
-        assert_eq!(meet(7, 10, 1), Ok(()));
-        assert_eq!(gate.news().expect("it is new")[&peer].position, Lsn(10));
-        assert_eq!(meet(7, 30, 1), Ok(()));
-        assert_eq!(meet(7, 20, 1), Ok(()), "it was said before");
-        assert_eq!(gate.news().expect("it grew")[&peer].position, Lsn(30));
-        assert_eq!(gate.news(), None);
-        assert_eq!(meet(8, 40, 1), Err(HelloError::LostMemory(peer)));
-        let (now, before) = (Lsn(20), Lsn(30));
-        let rolled_back = HelloError::RolledBack { peer, now, before };
-        assert_eq!(meet(7, 20, 2), Err(rolled_back.clone()));
-        assert_eq!(meet(7, 20, 2), Err(rolled_back), "it stays refused");
-        assert_eq!(meet(7, 30, 2), Ok(()));
-        assert_eq!(gate.news(), None);
-        gate.hear(peer, Lsn(20));
-        gate.hear(ReplicaId(2), Lsn(90));
-        assert_eq!(gate.news(), None, "nothing new, and nobody who was met");
-        gate.hear(peer, Lsn(50));
-        assert_eq!(gate.news().expect("it grew")[&peer].position, Lsn(50));
-        assert!(meet(7, 40, 3).is_err(), "what it told is missing");
-        assert_eq!(meet(7, 50, 3), Ok(()));
     }
 }

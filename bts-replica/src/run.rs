@@ -11,6 +11,7 @@ use std::time::Duration;
 use bts_certs::{LinkError, Listener};
 use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::Incarnation;
+use bts_core::memory::{Peers, Standing};
 use bts_core::replica::{Options, Unreplayable};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,7 +23,7 @@ use crate::machine::{Machine, Start};
 use crate::peers::keep_connected;
 use crate::settings::{Durability, MemberError, Settings};
 use crate::shell::Shell;
-use crate::store::{DiskStore, Found, MemoryStore, Peers, Store, StoreError};
+use crate::store::{DiskStore, Found, MemoryStore, Store, StoreError};
 use crate::writer::Writer;
 use crate::{handover, home};
 
@@ -165,11 +166,12 @@ async fn run_with<M: Machine, S: Store>(
         peers,
         is_confirmed,
     } = opened;
-    let shell = Arc::new(Shell::new(settings, incarnation, peers));
+    let standing = Standing::of_store(is_confirmed);
+    let shell = Arc::new(Shell::new(settings, incarnation, peers, standing));
     let listener = listen(&shell.settings, again).await?;
     introduce(&shell, &listener, incarnation);
     let maker = Maker::new(options(&shell.settings, incarnation), make, employ);
-    let mut driver = Driver::start(shell.clone(), store, maker, is_confirmed)?;
+    let mut driver = Driver::start(shell.clone(), store, maker)?;
     let (stop, stopped) = watch::channel(None);
     let mut tasks = JoinSet::new();
     tasks.spawn(accept(shell.clone(), listener, stopped.clone()));

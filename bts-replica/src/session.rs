@@ -11,6 +11,7 @@ use bts_certs::{Authenticated, FrameReader, Identity, Link};
 use bts_core::codec::{self, DecodeError};
 use bts_core::ids::{ClientRef, PublicKey, ReplicaId};
 use bts_core::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
+use bts_core::memory;
 use bts_core::message::{AdminReply, AdminRequest, Hello, HelloReply, Standing};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -126,10 +127,12 @@ fn answer_operator(shell: &Shell, request: &AdminRequest) -> AdminReply {
         AdminRequest::Stop { .. } if shell.settings.durability == Durability::Memory => {
             AdminReply::Refused("it stores nothing, so it has nothing to hand over".into())
         }
-        AdminRequest::Stop { .. } if shell.is_disowned() => AdminReply::Refused(
-            "it lost its memory, as its peers say, so it has nothing to hand over: give it up"
-                .into(),
-        ),
+        AdminRequest::Stop { .. } if shell.standing() == memory::Standing::Disowned => {
+            AdminReply::Refused(
+                "it lost its memory, as its peers say, so it has nothing to hand over: give it up"
+                    .into(),
+            )
+        }
         AdminRequest::Stop {
             configuration,
             purpose,

@@ -1,6 +1,6 @@
 //! What the tasks of one replica share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +8,7 @@ use bts_certs::{Closer, FrameWriter, LinkError};
 use bts_core::configuration::Configuration;
 use bts_core::crypto::hash::Digest;
 use bts_core::ids::{ClientRef, Incarnation, PublicKey, ReplicaId};
+use bts_core::memory::{Opinion, Peers, Standing, Welcomes};
 use bts_core::message::{ClientRequest, PeerMessage};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -16,7 +17,6 @@ use crate::inbox::{Inbox, Owner};
 use crate::journal::{Journal, Kind};
 use crate::roster::Roster;
 use crate::settings::Settings;
-use crate::store::Peers;
 
 /// What the connections tell the driver.
 #[derive(Debug)]
@@ -35,10 +35,8 @@ pub(crate) enum Arrival {
     Peer(ReplicaId, PeerMessage),
     /// Where is this peer's stream to go on? Answered when what was met so far is durable.
     Greet(ReplicaId, oneshot::Sender<Place>),
-    /// Enough peers have welcomed this store.
-    Remembered,
-    /// Too many peers say that this store has lost something.
-    Disowned,
+    /// What the peers think of this store.
+    Judged(Opinion),
     /// An operator wants this configuration to end.
     Stop(Digest),
 }
@@ -67,36 +65,24 @@ pub(crate) struct Shell {
     pub(crate) roster: Roster,
     /// Per peer: it is up, so dialing it is worth while.
     pub(crate) is_up: BTreeMap<ReplicaId, Notify>,
-    judged_by: Mutex<JudgedBy>,
+    welcomes: Mutex<Welcomes>,
     standing: watch::Sender<Standing>,
     connections: AtomicU64,
 }
 
-/// What peers think of this store.
-#[derive(Debug, Default)]
-struct JudgedBy {
-    welcomed: BTreeSet<ReplicaId>,
-    disowned: BTreeSet<ReplicaId>,
-}
-
-/// Whether clients may be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It is not known yet whether the store has lost something.
-    Starting,
-    /// Enough peers have welcomed it.
-    Ready,
-    /// It has (A8).
-    Disowned,
-}
-
 /// What a client is told by a replica that has lost its memory.
-const DISOWNED: &str =
+pub(crate) const DISOWNED: &str =
     "this replica lost its memory, as its peers say: it stays out until it is replaced";
 
 impl Shell {
     /// What the tasks of the replica with these settings share.
-    pub(crate) fn new(settings: Settings, incarnation: Incarnation, known: Peers) -> Self {
+    /// `standing` is what the store says.
+    pub(crate) fn new(
+        settings: Settings,
+        incarnation: Incarnation,
+        known: Peers,
+        standing: Standing,
+    ) -> Self {
         let configuration = settings.cluster.configuration();
         let peers = configuration.replicas().filter(|id| *id != settings.id);
         Self {
@@ -105,8 +91,8 @@ impl Shell {
             journal: Journal::new(),
             roster: Roster::new(settings.connections),
             is_up: peers.map(|id| (id, Notify::new())).collect(),
-            judged_by: Mutex::default(),
-            standing: watch::Sender::new(Standing::Starting),
+            welcomes: Mutex::new(Welcomes::new(configuration.size())),
+            standing: watch::Sender::new(standing),
             connections: AtomicU64::new(0),
             settings,
         }
@@ -122,32 +108,21 @@ impl Shell {
         ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A peer has welcomed this store. When all correct ones may have, it can be used: a replica that
-    /// lost its memory never comes so far, since its peers remember.
+    /// A peer has welcomed this store.
     pub(crate) fn on_welcomed(&self, peer: ReplicaId) {
-        let mut by = self.judged_by();
-        by.welcomed.insert(peer);
-        by.disowned.remove(&peer);
-        if by.welcomed.len() + 1 >= self.configuration().size().promise_quorum() {
-            self.tell(Arrival::Remembered);
-        }
+        let opinion = self.welcomes().welcomed_by(peer);
+        self.tell(Arrival::Judged(opinion));
     }
 
-    /// A peer says that this store has lost something. When one of those who say so must be
-    /// correct, it has.
+    /// A peer says that this store has lost something.
     pub(crate) fn on_disowned(&self, peer: ReplicaId) {
-        let mut by = self.judged_by();
-        by.welcomed.remove(&peer);
-        let is_new = by.disowned.insert(peer);
-        if is_new && by.disowned.len() == self.configuration().size().fact_quorum() {
-            tracing::error!(
-                "THIS REPLICA HAS LOST ITS MEMORY: {} peers say that its store is not, or not all \
-                 of, what it was. It may have forgotten promises, so it serves nobody any more. \
-                 Replace it: see `When a replica lost its memory` in docs/operations.md",
-                by.disowned.len()
-            );
-            self.tell(Arrival::Disowned);
-        }
+        let opinion = self.welcomes().disowned_by(peer);
+        self.tell(Arrival::Judged(opinion));
+    }
+
+    /// What follows from what peers said so far.
+    pub(crate) fn opinion(&self) -> Opinion {
+        self.welcomes().opinion()
     }
 
     /// Tells the driver.
@@ -156,37 +131,37 @@ impl Shell {
         self.inbox.lane(own).tell(arrival);
     }
 
-    fn judged_by(&self) -> MutexGuard<'_, JudgedBy> {
-        self.judged_by
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn welcomes(&self) -> MutexGuard<'_, Welcomes> {
+        let welcomes = self.welcomes.lock();
+        welcomes.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on clients are served, or not any more. A lost memory does not come back.
-    pub(crate) fn set_standing(&self, standing: Standing) {
-        self.standing.send_if_modified(|current| {
-            let changes = *current != Standing::Disowned && *current != standing;
-            if changes {
-                *current = standing;
-            }
+    /// Whether the replica takes part.
+    pub(crate) fn standing(&self) -> Standing {
+        *self.standing.borrow()
+    }
+
+    /// The driver, and nobody else, learned something of that. Returns what `learn` does.
+    pub(crate) fn learn<T>(&self, learn: impl FnOnce(&mut Standing) -> T) -> T {
+        let mut known = self.standing();
+        let learned = learn(&mut known);
+        self.standing.send_if_modified(|standing| {
+            let changes = *standing != known;
+            *standing = known;
             changes
         });
-    }
-
-    /// Whether this store has lost something.
-    pub(crate) fn is_disowned(&self) -> bool {
-        *self.standing.borrow() == Standing::Disowned
+        learned
     }
 
     /// Waits until clients may be served; or says why they never will be.
     pub(crate) async fn ready(&self) -> Result<(), &'static str> {
         let mut standing = self.standing.subscribe();
-        let known = standing.wait_for(|standing| *standing != Standing::Starting);
+        let known = standing.wait_for(|standing| !matches!(standing, Standing::Starting { .. }));
         // It fails only when there is nobody left to become ready.
         match known.await.map(|standing| *standing) {
             Ok(Standing::Ready) => Ok(()),
             Ok(Standing::Disowned) => Err(DISOWNED),
-            Ok(Standing::Starting) | Err(_) => Err("this replica stops"),
+            Ok(Standing::Starting { .. }) | Err(_) => Err("this replica stops"),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bts_core::ids::{Lsn, ReplicaId};
+use bts_core::memory::{Opinion, Standing};
 use bts_core::replica::{Input, Options, Outputs, Unreplayable};
 use bts_core::time::Time;
 use tokio::sync::oneshot;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::hello::Place;
 use crate::machine::{Machine, Start};
-use crate::shell::Standing;
+use crate::shell::DISOWNED;
 use crate::store::{Batch, Store, StoreError};
 use crate::writer::{Done, Writer};
 
@@ -178,13 +179,11 @@ where
         let Some(flight) = self.flight.take() else {
             return;
         };
-        if flight.confirms && !self.is_confirmed {
-            self.is_confirmed = true;
-            tracing::info!("enough peers remember this store: it is used from now on");
-            self.announce_peers();
-        }
         if flight.confirms {
-            self.shell.set_standing(Standing::Ready);
+            tracing::info!("enough peers remember this store: it is used from now on");
+            let before = self.shell.standing();
+            self.shell.learn(Standing::confirmed);
+            self.begin_after(before);
         }
         for greeter in flight.greeters {
             self.answer(greeter);
@@ -214,22 +213,35 @@ where
         let _ = greeter.answer.send(place);
     }
 
-    /// Enough peers remember this store: it may be used, once it says so itself.
-    pub(super) fn on_remembered(&mut self) {
-        if self.is_confirmed {
-            return self.shell.set_standing(Standing::Ready);
+    /// What the peers think of this store: it may be used, once it says so itself; or it has lost something,
+    /// and nobody is served, nothing is promised any more (A8).
+    pub(super) fn on_judged(&mut self, opinion: Opinion) {
+        let before = self.shell.standing();
+        self.batch.confirmed |= self.shell.learn(|standing| standing.judged(opinion));
+        self.begin_after(before);
+        if before != Standing::Disowned && self.shell.standing() == Standing::Disowned {
+            self.end_service();
         }
-        // Who was disowned has been confirmed before, and is used no more.
-        self.batch.confirmed = !self.shell.is_disowned();
     }
 
-    /// The store has lost something (A8): nobody is served, nothing is promised any more.
-    pub(super) fn on_disowned(&mut self) {
-        self.shell.set_standing(Standing::Disowned);
-        self.is_confirmed = false;
+    /// The machine hears of the peers when it begins to take part.
+    fn begin_after(&mut self, before: Standing) {
+        if !before.takes_part() && self.takes_part() {
+            self.announce_peers();
+        }
+    }
+
+    fn end_service(&mut self) {
+        tracing::error!(
+            "THIS REPLICA HAS LOST ITS MEMORY: {} peers say that its store is not, or not all \
+             of, what it was. It may have forgotten promises, so it serves nobody any more. \
+             Replace it: see `When a replica lost its memory` in docs/operations.md",
+            self.shell.configuration().size().fact_quorum()
+        );
+        self.batch.confirmed = false;
         for client in self.clients.keys().copied().collect::<Vec<_>>() {
             if let Some(connection) = self.drop_client(&client) {
-                connection.closer.close("this replica lost its memory");
+                connection.closer.close(DISOWNED);
             }
         }
     }
@@ -266,7 +278,7 @@ where
         for client in self.clients.keys().copied().collect::<Vec<_>>() {
             self.handle(Input::ClientConnected(client));
         }
-        if self.is_confirmed {
+        if self.takes_part() {
             self.announce_peers();
         }
         Ok(())
@@ -286,6 +298,8 @@ where
         if let Some(frozen) = self.frozen.take() {
             tracing::warn!("there is room again, after {:.1?}", frozen.since.elapsed());
             self.handle(Input::Frozen(None));
+            // What was to be confirmed went with what found no room.
+            self.on_judged(self.shell.opinion());
         }
     }
 

@@ -3,18 +3,19 @@
 use std::sync::Mutex;
 
 use bts_certs::cluster::{Cluster, Member};
-use bts_certs::{Authority, Subject, Validity};
+use bts_certs::{Authority, LocalIdentity, Subject, Validity};
 use bts_core::configuration::Policy;
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::{Seal, SignedBytes};
 use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{ClusterId, Incarnation, Lsn};
+use bts_core::memory::{Opinion, Peers};
 use bts_core::replica::{Options, Record};
 
 use super::*;
 use crate::inbox::Owner;
 use crate::settings::{Durability, Settings};
-use crate::store::{Log, Peers};
+use crate::store::Log;
 
 #[tokio::test]
 async fn driver_tells_of_a_sync_only_after_it_and_once_per_batch() {
@@ -93,11 +94,11 @@ async fn driver_of_a_full_store_freezes_and_goes_on() {
 /// A new store is not used before enough peers remember it, and says so itself.
 #[tokio::test]
 async fn driver_of_a_new_store_waits_until_it_is_remembered() {
-    let (mut driver, trace) = driver(Failing::Never);
-    driver.is_confirmed = false;
+    let waits = Standing::of_store(false);
+    let (mut driver, trace) = driver_among(4, waits, Failing::Never, Duration::ZERO);
     let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
     lane.tell(Arrival::Peer(PEER, message()));
-    lane.tell(Arrival::Remembered);
+    lane.tell(Arrival::Judged(Opinion::Remembered));
     let work = async {
         reached(&trace, 1).await;
         // The commit is said before the driver knows of it, and what comes before that is dropped.
@@ -112,6 +113,39 @@ async fn driver_of_a_new_store_waits_until_it_is_remembered() {
     }
     let expected = ["confirm", "input"];
     assert_eq!(trace.lock().expect("nobody panicked")[..2], expected);
+}
+
+/// A store that is not new may be an older copy of itself: before enough peers have looked at it, it hears
+/// those who do not know, and its log grows, nobody ever sees that it was shorter.
+#[tokio::test]
+async fn driver_a8_older_copy_stays_silent_and_does_not_grow() {
+    let starting = Standing::of_store(true);
+    let (mut driver, trace) = driver_among(4, starting, Failing::Never, Duration::ZERO);
+    let lane = driver.shell.inbox.lane(Owner::Replica(PEER));
+    lane.tell(Arrival::Peer(PEER, message()));
+    driver.shell.on_welcomed(PEER);
+    lane.tell(Arrival::Peer(PEER, message()));
+    driver.shell.on_disowned(ReplicaId(2));
+    driver.shell.on_disowned(ReplicaId(3));
+    lane.tell(Arrival::Peer(PEER, message()));
+    // Too late: who vouches for it now does not know better than those who do not.
+    driver.shell.on_welcomed(ReplicaId(2));
+    driver.shell.on_welcomed(ReplicaId(3));
+    lane.tell(Arrival::Peer(PEER, message()));
+    let shell = driver.shell.clone();
+    let disowned = async {
+        while shell.standing() != Standing::Disowned {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    tokio::select! {
+        ended = driver.run() => panic!("{ended:?}"),
+        () = disowned => {}
+    }
+    assert_eq!(driver.position, Lsn(0));
+    let trace = trace.lock().expect("nobody panicked");
+    assert!(trace.is_empty(), "{trace:?}");
 }
 
 const PEER: ReplicaId = ReplicaId(1);
@@ -228,6 +262,15 @@ fn slow_driver() -> (Driver<Logger, TracedStore, Made>, Trace) {
 }
 
 fn driver_of(failing: Failing, takes: Duration) -> (Driver<Logger, TracedStore, Made>, Trace) {
+    driver_among(1, Standing::of_store(true), failing, takes)
+}
+
+fn driver_among(
+    replicas: u32,
+    standing: Standing,
+    failing: Failing,
+    takes: Duration,
+) -> (Driver<Logger, TracedStore, Made>, Trace) {
     let trace = Trace::default();
     let store = TracedStore {
         trace: trace.clone(),
@@ -236,7 +279,13 @@ fn driver_of(failing: Failing, takes: Duration) -> (Driver<Logger, TracedStore, 
         takes,
         looked: false,
     };
-    let shell = Arc::new(Shell::new(settings(), Incarnation(1), Peers::new()));
+    let shell = Shell::new(
+        settings_among(replicas),
+        Incarnation(1),
+        Peers::new(),
+        standing,
+    );
+    let shell = Arc::new(shell);
     let options = Options {
         id: shell.settings.id,
         configuration: shell.settings.cluster.configuration().clone(),
@@ -258,22 +307,33 @@ fn driver_of(failing: Failing, takes: Duration) -> (Driver<Logger, TracedStore, 
         Ok(Logger { trace, last })
     });
     let maker = Maker::new(options, make, Writer::thread);
-    let driver = Driver::start(shell, store, maker, true).expect("it starts");
+    let driver = Driver::start(shell, store, maker).expect("it starts");
     (driver, trace)
 }
 
 pub(crate) fn settings() -> Settings {
+    settings_among(1)
+}
+
+/// Settings of the first of so many replicas.
+fn settings_among(replicas: u32) -> Settings {
     let authority = Authority::create(Validity::days(2)).expect("an authority");
-    let subject = Subject::replica(0, &["localhost"]).expect("a subject");
-    let local = authority.member(&subject, Validity::days(1)).expect("made");
-    let member = Member {
+    let local = |number| {
+        let subject = Subject::replica(number, &["localhost"]).expect("a subject");
+        authority.member(&subject, Validity::days(1)).expect("made")
+    };
+    let locals: Vec<_> = (0..replicas).map(local).collect();
+    let member = |(port, local): (u16, &LocalIdentity)| Member {
         name: local.identity().name.clone(),
-        address: "localhost:1".into(),
+        address: format!("localhost:{port}"),
         key: PublicKey(local.identity().key),
     };
-    let cluster = Cluster::new(ClusterId([1; 32]), 0, &[member], &Policy::default());
+    let members: Vec<_> = (1..).zip(&locals).map(member).collect();
+    let faults = (members.len() - 1) / 3;
+    let cluster = Cluster::new(ClusterId([1; 32]), faults, &members, &Policy::default());
     let listen = "127.0.0.1:0".parse().expect("an address");
     let cluster = cluster.expect("a cluster");
+    let local = locals.into_iter().next().expect("at least one");
     Settings::new(cluster, local, listen, Durability::Memory).expect("settings")
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bts_core::codec;
 use bts_core::ids::{Incarnation, Lsn};
+use bts_core::memory::Peers;
 use bts_core::replica::{Obsolete, Record, Unreplayable};
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -16,7 +17,7 @@ use super::open::{
     Broken, CHUNKS, HEAD, OpenLog, broken_error, create, guard, look_at_log, open_log, read_head,
 };
 use super::replay::{Bad, Replay};
-use super::{Batch, Log, Peers, Store, StoreError};
+use super::{Batch, Log, Store, StoreError};
 
 /// The store.
 #[derive(Debug)]

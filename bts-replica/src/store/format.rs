@@ -4,12 +4,11 @@
 use bts_core::codec;
 use bts_core::crypto::hash::Digest;
 use bts_core::ids::{ClusterId, Incarnation, Lsn, PublicKey, ReplicaId};
+use bts_core::memory::Peers;
 use bts_core::replica::Record;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use super::Peers;
 
 /// What the key `format` says in stores that this program writes. A change of anything here, or
 /// of the meaning of a record, is a new one.

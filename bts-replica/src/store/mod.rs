@@ -17,9 +17,8 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use bts_core::ids::{Incarnation, Lsn, ReplicaId};
+use bts_core::ids::Lsn;
+use bts_core::memory::Peers;
 use bts_core::replica::{Obsolete, Record, Unreplayable};
 
 pub(crate) use chunks::Totals;
@@ -28,18 +27,6 @@ pub use error::StoreError;
 pub(crate) use files::sync_dir;
 pub(crate) use format::Identity;
 pub(crate) use memory::MemoryStore;
-
-/// What is remembered of a peer's store, so that it is noticed when it comes back with another one,
-/// or with an older copy of it (A8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Known {
-    pub(crate) incarnation: Incarnation,
-    /// Its log was durable up to here.
-    pub(crate) position: Lsn,
-}
-
-/// The peers met so far.
-pub(crate) type Peers = BTreeMap<ReplicaId, Known>;
 
 /// What one commit is to make durable.
 #[derive(Debug, Default)]

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use bts_core::ids::Incarnation;
+use bts_core::memory::Known;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::store::{Found, Known};
+use crate::store::Found;
 
 #[test]
 fn store_opened_again_has_what_was_committed() {
