@@ -206,10 +206,12 @@ impl Removed {
         self.skipped.contains_key(id)
     }
 
-    /// Roots that were forgotten or skipped.
+    /// Roots that were forgotten or skipped. A liar's log may keep the decision of what it skipped: that is
+    /// its word that the entry was taken, not that it is gone.
     pub(super) fn gone_roots(&self) -> RemovedRanges {
         let mut gone = self.forgotten.clone();
-        for (session, seq) in self.skipped.keys().filter_map(WriterSession::of) {
+        let skipped = self.skipped.keys().filter(|id| !self.kept.contains_key(id));
+        for (session, seq) in skipped.filter_map(WriterSession::of) {
             gone.insert_range(&session, seq.0, seq.0);
         }
         gone
