@@ -205,10 +205,7 @@ pub enum Standing {
 impl Standing {
     /// At the start of a replica with this store.
     pub fn of_store(is_confirmed: bool) -> Self {
-        match mutant!(UsedUnwelcomed) {
-            true => Self::Ready,
-            false => Self::Starting { is_confirmed },
-        }
+        Self::Starting { is_confirmed }
     }
 
     /// True if it takes part.

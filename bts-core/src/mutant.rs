@@ -100,6 +100,9 @@ mutants! {
     StableAssumed, "R-4.2f", "a replica believes a decision stable when it applied it itself (C4)";
     AppliedUnapplied, "R-4.2f", "\"applied\" is said of a decision that waits for its origin";
 
+    // Lost memories.
+    LostMemoryWelcomed, "R-1.2", "a peer that lost its memory is welcomed (A8)";
+
     // Over a restart.
     SentBeforeSynced, "R-3.2", "votes and answers leave before what they depend on is stored (A9)";
     ForgottenUnsettled, "R-7.7", "a decision is forgotten before its winner knows of it (A5)";

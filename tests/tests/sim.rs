@@ -2,6 +2,8 @@
 //! explorations are `cargo run --release -p bts-tests --bin sim -- --seeds 100000`.
 
 use bts_tests::sim::batch::{self, Batch, Ended};
+use bts_tests::sim::coverage::Coverage;
+use bts_tests::sim::rng::Rng;
 use bts_tests::sim::run::Run;
 use bts_tests::sim::swarm::Swarm;
 
@@ -9,6 +11,8 @@ use bts_tests::sim::swarm::Swarm;
 const SEEDS: u64 = 300;
 /// How many of them change their configuration besides.
 const HANDOVERS: u64 = 30;
+/// In how many replicas lose their memory besides.
+const LOSSES: u64 = 30;
 
 #[test]
 fn sim_seeds_hold() {
@@ -39,6 +43,22 @@ fn sim_configurations_end_and_begin() {
         let (report, world) = Run::of(swarm).finish();
         assert!(report.violations.is_empty(), "seed {seed}: {report}");
         assert_eq!(world.configuration.number(), 2, "seed {seed}");
+    }
+}
+
+/// A8: whoever is faulty lost its memory, all of it or a part, and stays out until it is replaced, if it is.
+#[test]
+fn sim_a8_lost_memories_stay_out() {
+    let mut coverage = Coverage::default();
+    for seed in 2_000..2_000 + LOSSES {
+        let mut swarm = Swarm::draw(seed);
+        swarm.lose_memories(&mut Rng::new(seed));
+        let (report, _) = Run::of(swarm).finish();
+        assert!(report.violations.is_empty(), "seed {seed}: {report}");
+        coverage.add(&report.coverage);
+    }
+    for mark in ["disk lost", "older copy that may pass", "disowned"] {
+        assert!(coverage.count(mark) > 0, "no {mark}");
     }
 }
 

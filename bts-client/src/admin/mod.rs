@@ -214,12 +214,8 @@ impl Operator<'_> {
         let mut exports = Vec::new();
         for seat in holders {
             let (seal, records) = self.work.read_export(*seat)?;
-            let export = Export::verify(&verifier, purpose, seal, records);
+            let export = Export::verify(&verifier, *seat, purpose, seal, records);
             let export = export.map_err(|why| ReplaceError::BadExport { seat: *seat, why })?;
-            if export.replica() != *seat {
-                let why = "it handed over what another replica signed".into();
-                return Err(ReplaceError::Refused { seat: *seat, why });
-            }
             exports.push(export);
         }
         let configuration = self.ending.configuration();

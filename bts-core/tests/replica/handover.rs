@@ -21,7 +21,7 @@ const PURPOSE: Digest = Digest([3; 32]);
 /// The export of a replica that holds these records, whether or not they are its own.
 pub(crate) fn export(world: &World, replica: u16, records: &[Record]) -> Result<Export, BadExport> {
     let (header, bytes) = sealed(world, replica, records);
-    Export::verify(&world.verifier, PURPOSE, header, bytes)
+    Export::verify(&world.verifier, ReplicaId(replica), PURPOSE, header, bytes)
 }
 
 /// The records of a replica that stopped after them, and their seal.
@@ -234,6 +234,25 @@ fn handover_c1_gone_is_what_enough_say() {
     assert!(united.gone_roots.is_empty());
 }
 
+/// A liar says both, that an entry was taken, with the proof, and that it is gone, beside one who has forgotten
+/// it: the state says one of both, or no replica could begin with it.
+#[test]
+fn handover_c8_taken_and_gone_is_told_once() {
+    let (world, target, mut kept) = forgotten();
+    let mut decided = log_of(&world, 0).into_iter();
+    kept.extend(decided.find(|record| matches!(record, Record::Decided(_))));
+    let mut lie = kept.clone();
+    lie.push(Record::Skipped(target.id.clone()));
+    let united = united(&world, &[], |i| match i {
+        0 => log_of(&world, 0),
+        3 => lie.clone(),
+        _ => kept.clone(),
+    });
+    let united = united.expect("one liar");
+    assert!(united.taken(&target.id).is_some());
+    assert!(united.gone_roots.is_empty(), "{:?}", united.gone_roots);
+}
+
 /// C8: that s1 is missing, and correct, cannot be told from its being lost. With a liar beside it the entry would
 /// be there again; so who does not export has to be given up, and is one of the faulty.
 #[test]
@@ -314,9 +333,15 @@ fn handover_c8_exports_are_bound_to_what_they_are_for() {
     let records = log_of(&world, 1);
     let (header, bytes) = sealed(&world, 1, &records);
     let verify = |header: &SignedBytes, purpose, bytes: &[Vec<u8>]| {
-        Export::verify(&world.verifier, purpose, header.clone(), bytes.to_vec()).err()
+        let (seat, header) = (ReplicaId(1), header.clone());
+        Export::verify(&world.verifier, seat, purpose, header, bytes.to_vec()).err()
     };
     assert_eq!(verify(&header, PURPOSE, &bytes), None);
+    let (of_another, same) = sealed(&world, 2, &records);
+    assert_eq!(
+        verify(&of_another, PURPOSE, &same),
+        Some(BadExport::OtherSeat(ReplicaId(2)))
+    );
     let elsewhere = verify(&header, Digest([4; 32]), &bytes);
     assert_eq!(elsewhere, Some(BadExport::OtherPurpose));
     let going_on = &bytes[..bytes.len() - 1];

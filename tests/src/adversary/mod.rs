@@ -15,6 +15,7 @@ pub mod edit;
 pub mod forge;
 pub mod gang;
 pub mod habit;
+pub mod legacy;
 pub mod liar;
 pub mod outburst;
 mod pieces;

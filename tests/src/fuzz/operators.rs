@@ -113,7 +113,8 @@ impl Scene {
         let correct = correct.map(|(replica, log)| {
             let records: Vec<_> = log.iter().map(codec::encode).chain([stopped()]).collect();
             let seal = self.sealed(replica, &records);
-            Export::verify(&self.verifier, PURPOSE, seal, records).expect("a log of our own")
+            Export::verify(&self.verifier, replica, PURPOSE, seal, records)
+                .expect("a log of our own")
         });
         let exports: Vec<_> = correct.chain(lie).collect();
         let united = unite(self.configuration.size(), &exports, &given_up);
@@ -141,7 +142,7 @@ impl Scene {
             31 => records.pop().is_some(),
             _ => false,
         };
-        let export = Export::verify(&self.verifier, PURPOSE, seal, records).ok()?;
+        let export = Export::verify(&self.verifier, replica, PURPOSE, seal, records).ok()?;
         assert!(whole && !is_altered, "nobody said this");
         assert_eq!(export.replica(), replica);
         Some(export)

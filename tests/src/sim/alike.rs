@@ -60,7 +60,7 @@ impl Run {
     }
 
     /// Correct replicas that are heard once the cluster is healed.
-    fn core(&self) -> Vec<ReplicaId> {
+    pub(super) fn core(&self) -> Vec<ReplicaId> {
         let away = self.away();
         let mut ids = self.swarm.lasting();
         ids.retain(|id| !away.contains(&Node::Replica(*id)));

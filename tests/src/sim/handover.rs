@@ -1,6 +1,6 @@
 //! The end of a configuration and the beginning of the next, in the middle of trouble: each
-//! correct replica stops at a moment of its own, whatever is under way. Faulty ones are given up, and others
-//! take their places, who begin with nothing. Clients of the old configuration end; what they were told holds
+//! correct replica stops at a moment of its own, whatever is under way. Of faulty ones the operator takes in
+//! what passes the checks, lies included, or gives them up; whoever takes a place that was given up begins with nothing. Clients of the old configuration end; what they were told holds
 //! for those of the next.
 
 use std::collections::BTreeSet;
@@ -12,13 +12,15 @@ use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::Signer;
 use bts_core::crypto::verified::Verifier;
 use bts_core::ids::{Lsn, ReplicaId};
-use bts_core::replica::handover::{Export, Founding, sign_export, unite};
+use bts_core::replica::handover::{BadExport, Export, Founding, sign_export, unite};
 use bts_core::replica::{self, Input, Outputs, Record, Replica};
 
-use super::disk::Disk;
+use super::rng::Rng;
 use super::run::{RESTART_US, Run};
-use super::setup::public;
+use super::setup::{Setup, public};
+use super::shell::Shell;
 use super::world::World;
+use crate::adversary::legacy::{HandedOver, Legacies};
 
 /// What replicas stop for.
 const PURPOSE: Digest = Digest([7; 32]);
@@ -28,6 +30,8 @@ const SPREAD_US: u64 = 100_000;
 const AGAIN_US: u64 = 10_000;
 /// How long all of it may take: those that are down come back.
 const PATIENCE_US: u64 = 30_000_000;
+/// How often a liar whose words were refused tries again with others.
+const TRIES: usize = 3;
 /// Clients of the next configuration, and what each is asked for at once.
 const CLIENTS: usize = 2;
 const OPERATIONS: usize = 3;
@@ -60,7 +64,7 @@ impl Run {
         }
         // Until then somebody may still hear that a connection of before has ended.
         self.run(RESTART_US, |_| false);
-        if let Err(why) = self.world.begin_next(&holders) {
+        if let Err(why) = self.world.begin_next(&holders, &mut rng) {
             return self.world.violation(format!("handover: {why}"));
         }
         self.world.observer.coverage.mark("configuration changed");
@@ -93,12 +97,30 @@ impl World {
     }
 
     /// From now on all replicas are those of the next configuration.
-    fn begin_next(&mut self, holders: &[ReplicaId]) -> Result<(), String> {
+    fn begin_next(&mut self, holders: &[ReplicaId], rng: &mut Rng) -> Result<(), String> {
         let ending = Arc::clone(&self.configuration);
-        let exports = holders.iter().map(|id| self.export(&ending, *id));
-        let exports: Vec<_> = exports.collect::<Result<_, _>>()?;
-        let seats = ending.replicas();
-        let given_up: BTreeSet<_> = seats.filter(|id| !holders.contains(id)).collect();
+        let legacies = self.legacies(holders);
+        let own = legacies
+            .correct
+            .iter()
+            .zip(holders)
+            .map(|((seal, log), id)| {
+                let records = log.iter().map(codec::encode).collect();
+                let export = self.take_in(*id, (seal.clone(), records));
+                export.map_err(|why| format!("the export of {id}, which is correct: {why}"))
+            });
+        let mut exports: Vec<_> = own.collect::<Result<_, _>>()?;
+        let (mut given_up, mut empty) = (BTreeSet::new(), BTreeSet::new());
+        for id in ending.replicas().filter(|id| !holders.contains(id)) {
+            match self.take_in_faulty(id, &legacies, rng) {
+                Some(export) => exports.push(export),
+                None => _ = given_up.insert(id),
+            }
+            // The place of one whose word was taken may be given to another all the same.
+            if given_up.contains(&id) || rng.chance(500) {
+                empty.insert(id);
+            }
+        }
         let united = unite(ending.size(), &exports, &given_up).map_err(|why| why.to_string())?;
         for (id, take) in &united.concluded {
             self.observer.coverage.mark("concluded at the end");
@@ -106,24 +128,13 @@ impl World {
         }
         let context = ending.signing_context();
         let founding = Founding::of(&united, context);
-        let keys = ending
-            .replicas()
-            .map(|id| public(&self.setup.replica_key(id.0)));
-        let next = Configuration::founded(
-            context.cluster,
-            ending.number() + 1,
-            keys.collect(),
-            ending.size().faults(),
-            ending.policy().clone(),
-            Some(founding.proofs),
-        );
-        self.configuration = Arc::new(next.map_err(|error| error.to_string())?);
+        self.configuration = next_after(&self.setup, &ending, founding.proofs)?;
         self.observer.begin_next(&self.configuration);
         let records: Vec<_> = (1..).map(Lsn).zip(founding.records).collect();
         for id in ending.replicas() {
-            let log = match holders.contains(&id) {
-                true => records.clone(),
-                false => Vec::new(),
+            let log = match empty.contains(&id) {
+                true => Vec::new(),
+                false => records.clone(),
             };
             self.begin_at(id, log)?;
         }
@@ -131,23 +142,67 @@ impl World {
         Ok(())
     }
 
-    /// What a replica hands over.
-    fn export(&self, ending: &Arc<Configuration>, id: ReplicaId) -> Result<Export, String> {
-        let node = self.replicas.get(&id).ok_or("no such replica")?;
-        let records = node.disk.durable().iter();
-        let records: Vec<_> = records.map(|(_, record)| codec::encode(record)).collect();
-        let signer = Signer::new(self.setup.replica_key(id.0), *ending.signing_context());
-        let seal = sign_export(&signer, PURPOSE, records.iter().map(Vec::as_slice));
-        let verifier = Verifier::sharing(Arc::clone(ending), self.setup.roots.clone());
-        let export = Export::verify(&verifier, PURPOSE, seal, records);
-        export.map_err(|why| format!("the export of {id}, which is correct: {why}"))
+    /// What the replicas that have stopped logged, with their seals.
+    fn legacies(&self, holders: &[ReplicaId]) -> Legacies {
+        let of = |id: &ReplicaId| {
+            let log = self.log_of(*id);
+            let bytes: Vec<_> = log.iter().map(codec::encode).collect();
+            let records = bytes.iter().map(Vec::as_slice);
+            (sign_export(&self.signer_of(*id), PURPOSE, records), log)
+        };
+        Legacies {
+            correct: holders.iter().map(of).collect(),
+            purpose: PURPOSE,
+        }
+    }
+
+    /// What a faulty replica hands over, if the operator can use it.
+    fn take_in_faulty(
+        &mut self,
+        id: ReplicaId,
+        legacies: &Legacies,
+        rng: &mut Rng,
+    ) -> Option<Export> {
+        if !rng.chance(800) {
+            return None;
+        }
+        let signer = self.signer_of(id);
+        for _ in 0..TRIES {
+            let handed_over = legacies.lie(&signer, rng);
+            match self.take_in(id, handed_over) {
+                Ok(export) => {
+                    self.observer.coverage.mark("lying export taken in");
+                    return Some(export);
+                }
+                Err(_) => self.observer.coverage.mark("lying export refused"),
+            }
+        }
+        None
+    }
+
+    fn log_of(&self, id: ReplicaId) -> Vec<Record> {
+        let log = self.replicas.get(&id).map(|node| node.disk.durable());
+        let log = log.into_iter().flatten();
+        log.map(|(_, record)| record.clone()).collect()
+    }
+
+    fn signer_of(&self, id: ReplicaId) -> Signer {
+        let context = self.configuration.signing_context();
+        Signer::new(self.setup.replica_key(id.0), *context)
+    }
+
+    /// As the operator's program does with what it fetched from this replica.
+    fn take_in(&self, id: ReplicaId, (seal, records): HandedOver) -> Result<Export, BadExport> {
+        let ending = Arc::clone(&self.configuration);
+        let verifier = Verifier::sharing(ending, self.setup.roots.clone());
+        Export::verify(&verifier, id, PURPOSE, seal, records)
     }
 
     /// A correct replica that begins with this log.
     fn begin_at(&mut self, id: ReplicaId, log: Vec<(Lsn, Record)>) -> Result<(), String> {
         let options = self.setup.replica_options(&self.configuration, id.0);
         let now_us = self.now_us();
-        let (mut disk, mut out) = (Disk::default(), Outputs::default());
+        let (mut disk, mut out) = (self.settled_disk(id), Outputs::default());
         disk.append(log.clone(), Vec::new());
         disk.lose_unsynced(log.len());
         let node = self.replicas.get_mut(&id).ok_or("no such replica")?;
@@ -155,9 +210,29 @@ impl World {
         let machine = Replica::recover(options, now, log, &mut out);
         let machine: Replica = machine.map_err(|why: replica::Unreplayable| why.to_string())?;
         node.machine = Box::new(machine);
-        (node.honest, node.alive, node.doomed, node.disk) = (true, true, None, disk);
+        let shell = Shell::settled(self.configuration.size(), &disk);
+        (node.shell, node.lost, node.disk) = (Some(shell), false, disk);
+        (node.honest, node.alive, node.doomed) = (true, true, None);
         self.observer.trust_replica(id);
         self.carry_out(id, out);
         Ok(())
     }
+}
+
+/// The configuration with the same members that begins with what these proofs lead to.
+fn next_after(
+    setup: &Setup,
+    ending: &Configuration,
+    proofs: Digest,
+) -> Result<Arc<Configuration>, String> {
+    let keys = ending.replicas().map(|id| public(&setup.replica_key(id.0)));
+    let next = Configuration::founded(
+        ending.signing_context().cluster,
+        ending.number() + 1,
+        keys.collect(),
+        ending.size().faults(),
+        ending.policy().clone(),
+        Some(proofs),
+    );
+    next.map(Arc::new).map_err(|error| error.to_string())
 }

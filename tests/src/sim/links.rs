@@ -1,17 +1,14 @@
-//! Connections of a world, and what befalls them: resets, cuts, crashes, and messages that a test
-//! wants to hold back or drop.
+//! Connections of a world, and what befalls them: resets, cuts, and messages that a test wants to hold
+//! back or drop.
 
 use std::fmt;
 
-use bts_core::ids::ReplicaId;
-use bts_core::replica::Replica;
 use bts_core::{client, replica};
 
-use super::disk::Disk;
 use super::network::{Delivery, Link};
 use super::node::{Flight, Node};
 use super::schedule::{Event, Notice};
-use super::world::{ReplicaNode, World};
+use super::world::World;
 
 /// What a test does with the messages that its filter picks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,105 +84,6 @@ impl World {
             .line(self.now_us(), || format!("{} -- {} reset", link.0, link.1));
         let redial_us = self.tell_end(link) + 1 + self.rng.below(20_000);
         self.plan(self.now_us() + redial_us, Event::Connect(link));
-    }
-
-    /// Ends a running replica, and starts it again after a while. Nothing happens to one that is
-    /// stopped or has ended; what waits for a stopped one would reach it after its restart.
-    pub fn crash_for(&mut self, id: ReplicaId, away_us: u64) {
-        let now_us = self.now_us();
-        let runs = |node: &ReplicaNode| node.alive && node.tempo.postponed(now_us).is_none();
-        if self.replicas.get(&id).is_some_and(runs) {
-            self.crash_replica(id);
-            self.after(away_us, move |world| world.restart_replica(id));
-        }
-    }
-
-    /// The same at its next write, while that is not synced.
-    pub fn doom(&mut self, id: ReplicaId, away_us: u64) {
-        if let Some(node) = self.replicas.get_mut(&id) {
-            node.doomed = Some(away_us);
-        }
-    }
-
-    /// Ends a replica, as kill -9 or a power cut does.
-    pub fn crash_replica(&mut self, id: ReplicaId) {
-        self.trace.line(self.now_us(), || format!("{id} crashes"));
-        if let Some(node) = self.replicas.get_mut(&id) {
-            node.alive = false;
-        }
-        self.end_links_of(Node::Replica(id));
-    }
-
-    /// Starts a correct replica again that crashed, with what is left of its log. Of the records that
-    /// were not synced some may have reached the disk all the same, in order.
-    pub fn restart_replica(&mut self, id: ReplicaId) {
-        let now_us = self.now_us();
-        let run = self.rng.number();
-        let Some(node) = self.replicas.get_mut(&id).filter(|node| node.honest) else {
-            return;
-        };
-        if node.alive {
-            return;
-        }
-        let unsynced = node.disk.unsynced() as u64;
-        node.disk
-            .lose_unsynced(self.rng.between(0, unsynced) as usize);
-        let deleted = node.disk.clean(&mut self.rng);
-        let records = node.disk.durable().to_vec();
-        let mut options = self.setup.replica_options(&self.configuration, id.0);
-        options.run = run;
-        let now = node.tempo.restart(now_us);
-        self.trace.line(now_us, || {
-            format!("{id} restarts with {} records", records.len())
-        });
-        let mut out = replica::Outputs::default();
-        match Replica::recover(options, now, records, &mut out) {
-            Ok(machine) => {
-                node.machine = Box::new(machine);
-                node.alive = true;
-            }
-            Err(why) => return self.violation(format!("{id} cannot restart: {why}")),
-        }
-        self.observer.coverage.mark("restart");
-        if deleted > 0 {
-            self.observer.coverage.mark("restart with a shortened log");
-        }
-        if unsynced > 0 {
-            self.observer
-                .coverage
-                .mark("restart without what was not synced");
-        }
-        self.carry_out(id, out);
-        for other in self.nodes() {
-            let both = [(Node::Replica(id), other), (other, Node::Replica(id))];
-            let dials = |link: &&Link| link.0 != link.1 && matches!(link.1, Node::Replica(_));
-            for link in both.iter().filter(dials) {
-                self.dial(*link, 10_000);
-            }
-        }
-    }
-
-    /// The disk of a replica is replaced by an empty one. What runs does not notice.
-    pub fn lose_disk(&mut self, id: ReplicaId) {
-        if let Some(node) = self.replicas.get_mut(&id) {
-            node.disk = Disk::default();
-        }
-    }
-
-    /// Ends a replica; nothing that it had not synced is left.
-    pub fn cut_power(&mut self, id: ReplicaId) {
-        if let Some(node) = self.replicas.get_mut(&id) {
-            node.disk.lose_unsynced(0);
-        }
-        self.crash_replica(id);
-    }
-
-    /// Ends a client for good, as kill -9 does.
-    pub fn crash_client(&mut self, number: usize) {
-        self.trace
-            .line(self.now_us(), || format!("c{number} crashes"));
-        self.clients[number].alive = false;
-        self.end_links_of(Node::Client(number));
     }
 
     /// Holds back what `from` sends to `to`.
@@ -311,6 +209,11 @@ impl World {
         Interception(self.intercepts.0.len() - 1)
     }
 
+    /// Lets these be dialled soon.
+    pub(super) fn dial_all(&mut self, links: impl IntoIterator<Item = Link>) {
+        links.into_iter().for_each(|link| self.dial(link, 10_000));
+    }
+
     fn dial(&mut self, link: Link, spread_us: u64) {
         let at_us = self.now_us() + self.rng.below(spread_us);
         self.plan(at_us, Event::Connect(link));
@@ -326,6 +229,9 @@ impl World {
         if self.network.is_blocked(dialler, listener) || self.network.is_blocked(listener, dialler)
         {
             self.undialled.insert(link);
+            return;
+        }
+        if !self.is_welcome(link) {
             return;
         }
         self.network.open(link);
@@ -353,7 +259,7 @@ impl World {
         self.plan(self.now_us(), Event::Notice(node, notice));
     }
 
-    fn end_links_of(&mut self, node: Node) {
+    pub(super) fn end_links_of(&mut self, node: Node) {
         for link in self.network.links() {
             if link.0 == node || link.1 == node {
                 self.tell_end(link);

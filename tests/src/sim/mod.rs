@@ -2,7 +2,7 @@
 //! clock that jumps, a network that delays, loses, doubles, reorders and cuts, disks that take
 //! their time, and crashes.
 //!
-//! * [`world`]: the world and its events; `links` and `operations` are parts of it.
+//! * [`world`]: the world and its events; `links`, `power`, `shell` and `operations` are parts of it.
 //! * [`network`], [`disk`], [`clock`], [`rng`]: what surrounds the machines.
 //! * [`cluster`]: the language of directed tests; start there.
 //! * [`run`], [`swarm`], [`workload`]: whole runs, drawn from a seed.
@@ -28,11 +28,14 @@ pub mod workload;
 pub mod world;
 
 mod brief;
+mod faults;
 mod handover;
 mod links;
 mod operations;
 mod phases;
+mod power;
 mod schedule;
+mod shell;
 mod tempo;
 
 pub use links::Interception;

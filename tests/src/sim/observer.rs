@@ -63,6 +63,8 @@ pub struct Observer {
     decided: BTreeMap<EntryId, OpId>,
     ended: BTreeMap<(EntryId, Epoch), Value>,
     votes: BTreeMap<(ReplicaId, VoteKind, EntryId, Epoch, Ballot), Value>,
+    /// Signatures of promises that a correct replica sent.
+    promised: HashSet<[u8; 64]>,
     objections: Vec<String>,
 }
 
@@ -83,6 +85,7 @@ impl Observer {
             decided: BTreeMap::new(),
             ended: BTreeMap::new(),
             votes: BTreeMap::new(),
+            promised: HashSet::new(),
             objections: Vec::new(),
         }
     }
@@ -90,6 +93,11 @@ impl Observer {
     /// This replica is correct.
     pub fn trust_replica(&mut self, id: ReplicaId) {
         self.replicas.insert(id);
+    }
+
+    /// This replica is not correct any more.
+    pub fn distrust_replica(&mut self, id: ReplicaId) {
+        self.replicas.remove(&id);
     }
 
     /// From now on votes are those of the next configuration, in which nobody has voted yet.
@@ -165,6 +173,9 @@ impl Observer {
             Part::Take(take) => self.on_take(moment, take),
             Part::Decision(decision) if honest => self.on_decision(from, decision),
             Part::Vote(vote) => self.on_vote(from, vote),
+            Part::Promise(promise) if honest => {
+                self.promised.insert(promise.seal.signature);
+            }
             Part::Decision(_) | Part::Promise(_) | Part::Certificate(_) => {}
         });
     }
@@ -191,6 +202,38 @@ impl Observer {
                 | Record::Locked(..)
                 | Record::Decided(_)
                 | Record::Released(_) => {}
+            }
+        }
+    }
+
+    /// These records were lost before they were synced: nothing of what they say may have left.
+    pub fn on_lost(&mut self, id: ReplicaId, records: &[(Lsn, Record)]) {
+        for (lsn, record) in records {
+            let has_left = match record {
+                Record::FirstVote(take) => codec::decode_payload::<TakePayload>(&take.payload)
+                    .is_ok_and(|take| {
+                        let voting = (id, VoteKind::First, take.id, take.epoch, Ballot::ZERO);
+                        self.votes.contains_key(&voting)
+                    }),
+                Record::Prepared(entry, epoch, ballot, _) => {
+                    let voting = (id, VoteKind::Prepare, entry.clone(), *epoch, *ballot);
+                    self.votes.contains_key(&voting)
+                }
+                Record::Entered(promise, _) => self.promised.contains(&promise.seal.signature),
+                Record::Locked(..)
+                | Record::Entry(_)
+                | Record::Decided(_)
+                | Record::Released(_)
+                | Record::ForgotRoots(..)
+                | Record::ForgotPut(_)
+                | Record::Skipped(_)
+                | Record::Settled(..)
+                | Record::Stopped(_) => false,
+            };
+            if has_left {
+                self.objections.push(format!(
+                    "{id} said what record {lsn} says before that was stored: {record:?}"
+                ));
             }
         }
     }

@@ -12,9 +12,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use bts_core::client::{Handle, Op, Outcome};
-use bts_core::ids::{ReplicaId, Session, SpaceName};
+use bts_core::ids::{Session, SpaceName};
 
 use super::coverage::Coverage;
+use super::faults::{plan_faults, plan_losses};
 use super::network::Weather;
 use super::node::{Node, replica};
 use super::rng::Rng;
@@ -107,6 +108,10 @@ impl Run {
         self.heal();
         self.end_operations();
         self.become_alike();
+        let reached = self.core();
+        self.demand("who lost its memory is told", move |world| {
+            world.has_told_the_lost(&reached)
+        });
         let left = self.drain();
         self.become_alike();
         self.world.object();
@@ -135,6 +140,7 @@ impl Run {
     }
 
     fn trouble(&mut self) {
+        plan_losses(&self.swarm, &mut self.world);
         match self.swarm.phases {
             Some(phases) => self.phases(phases),
             None => self.free_trouble(),
@@ -397,94 +403,6 @@ fn populate(swarm: &Swarm, rng: &mut Rng) -> World {
         world.add_client_machine(Box::new(machine), identity, false);
     }
     world
-}
-
-fn plan_faults(swarm: &Swarm, rng: &mut Rng, world: &mut World) {
-    for (number, fate) in swarm.fates.clone() {
-        if let Fate::Crash(at_us) = fate {
-            world.after(at_us, move |world| world.crash_replica(ReplicaId(number)));
-        }
-    }
-    let count = |rate: u64| (rate * swarm.trouble_us).div_ceil(1_000_000);
-    for _ in 0..count(swarm.rates.resets) {
-        let mut rng = rng.fork();
-        world.after(rng.below(swarm.trouble_us), move |world| {
-            if let Some(link) = rng.pick(&world.network.links()) {
-                world.reset(*link);
-            }
-        });
-    }
-    for _ in 0..count(swarm.rates.cuts) {
-        plan_cut(swarm, rng, world);
-    }
-    for _ in 0..count(swarm.rates.pauses) {
-        let mut rng = rng.fork();
-        world.after(rng.below(swarm.trouble_us), move |world| {
-            if let Some(node) = rng.pick(&world.nodes()) {
-                world.pause(*node, rng.below(200_000));
-            }
-        });
-    }
-    for _ in 0..count(swarm.rates.restarts) {
-        plan_restart(swarm, rng, world);
-    }
-    for _ in 0..count(swarm.rates.crashes).min(swarm.clients as u64) {
-        let client = rng.index(swarm.clients);
-        world.after(rng.below(swarm.trouble_us), move |world| {
-            if world.is_alive(Node::Client(client)) {
-                world.crash_client(client);
-            }
-        });
-    }
-}
-
-/// One correct replica, or the power of all of them.
-fn plan_restart(swarm: &Swarm, rng: &mut Rng, world: &mut World) {
-    let mut rng = rng.fork();
-    let mut ids = swarm.lasting();
-    if !rng.chance(200) {
-        rng.shuffle(&mut ids);
-        ids.truncate(1);
-    }
-    let at_a_write = rng.chance(500);
-    world.after(rng.below(swarm.trouble_us), move |world| {
-        for id in ids {
-            let away_us = RESTART_US + rng.below(300_000);
-            match at_a_write {
-                true => world.doom(id, away_us),
-                false => world.crash_for(id, away_us),
-            }
-        }
-    });
-}
-
-/// One direction, one pair, or one node from everybody.
-fn plan_cut(swarm: &Swarm, rng: &mut Rng, world: &mut World) {
-    let mut rng = rng.fork();
-    let at_us = rng.below(swarm.trouble_us);
-    world.after(at_us, move |world| {
-        let nodes = world.nodes();
-        let (Some(&one), Some(&other)) = (rng.pick(&nodes), rng.pick(&nodes)) else {
-            return;
-        };
-        let mut cuts = match rng.below(3) {
-            0 => vec![(one, other)],
-            1 => vec![(one, other), (other, one)],
-            _ => nodes
-                .iter()
-                .flat_map(|node| [(one, *node), (*node, one)])
-                .collect(),
-        };
-        cuts.retain(|(from, to)| from != to);
-        cuts.iter()
-            .for_each(|(from, to)| world.cut_one_way(*from, *to));
-        world.after(rng.below(500_000), move |world| {
-            if !world.is_healing() {
-                cuts.iter()
-                    .for_each(|(from, to)| world.heal_one_way(*from, *to));
-            }
-        });
-    });
 }
 
 impl fmt::Display for Report {

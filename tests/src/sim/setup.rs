@@ -93,7 +93,7 @@ impl Setup {
             id: ReplicaId(number),
             configuration: Arc::clone(configuration),
             key: self.replica_key(number),
-            incarnation: Incarnation(u64::from(number) + 1),
+            incarnation: incarnation(ReplicaId(number)),
             run: 0,
             window: self.window,
             reservation: self.reservation,
@@ -122,6 +122,11 @@ impl Setup {
             roots: self.roots.clone(),
         }
     }
+}
+
+/// The identity of a replica's first store.
+pub fn incarnation(id: ReplicaId) -> Incarnation {
+    Incarnation(u64::from(id.0) + 1)
 }
 
 /// The public half of a key.

@@ -45,6 +45,30 @@ pub enum Fate {
     Fine,
     /// It lies.
     Hostile(Vice),
+    /// It is correct until it loses its memory, or a part of it.
+    Forgets(Loss),
+}
+
+/// How a replica loses its memory. Times are in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// When.
+    pub at_us: u64,
+    /// How long before a copy was made, that it comes back with; `None`: it comes back with nothing.
+    pub copied_before_us: Option<u64>,
+    /// For how long it is away, at least.
+    pub away_us: u64,
+}
+
+impl Loss {
+    fn draw(trouble_us: u64, rng: &mut Rng) -> Self {
+        let at_us = rng.between(10_000, trouble_us);
+        Self {
+            at_us,
+            copied_before_us: rng.chance(500).then(|| rng.below(at_us)),
+            away_us: rng.below(100_000),
+        }
+    }
 }
 
 /// Rates of faults, in events per second of the first phase.
@@ -89,6 +113,9 @@ pub struct Swarm {
 
 /// How many runs of a thousand change their configuration.
 const HANDOVERS_PER_MILLE: u64 = 60;
+
+/// In how many some of those that may be faulty lose their memory.
+const LOSSES_PER_MILLE: u64 = 120;
 
 /// A space in which hostile clients may do what they like.
 pub fn wild() -> SpaceName {
@@ -140,6 +167,9 @@ impl Swarm {
             0
         };
         swarm.hands_over = rng.chance(HANDOVERS_PER_MILLE);
+        if rng.chance(LOSSES_PER_MILLE) {
+            swarm.lose_memories(&mut rng);
+        }
         swarm
     }
 
@@ -147,10 +177,27 @@ impl Swarm {
     pub fn lasting(&self) -> Vec<ReplicaId> {
         let ends = |number: &u16| {
             let fate = self.fates.iter().find(|(of, _)| of == number);
-            matches!(fate, Some((_, Fate::Crash(_) | Fate::Hostile(_))))
+            matches!(
+                fate,
+                Some((_, Fate::Crash(_) | Fate::Hostile(_) | Fate::Forgets(_)))
+            )
         };
         let numbers = (0..self.setup.replicas).filter(|number| !ends(number));
         numbers.map(ReplicaId).collect()
+    }
+
+    /// Some of the faulty ones lose their memory instead, and are replaced, or not.
+    pub fn lose_memories(&mut self, rng: &mut Rng) {
+        let trouble_us = match self.phases {
+            Some(_) => 100_000,
+            None => self.trouble_us,
+        };
+        for (_, fate) in &mut self.fates {
+            if rng.chance(800) {
+                *fate = Fate::Forgets(Loss::draw(trouble_us, rng));
+            }
+        }
+        self.hands_over |= rng.chance(250);
     }
 
     /// Phases are trouble enough; what is worth meeting in them is a swap, seen from both sides.

@@ -26,6 +26,7 @@ use super::operations::Invocation;
 use super::rng::Rng;
 use super::schedule::{Event, Notice, Schedule};
 use super::setup::{Setup, client_ref};
+use super::shell::Shell;
 use super::tempo::{Tempo, Tick};
 use super::trace::Trace;
 
@@ -37,6 +38,10 @@ pub struct ReplicaNode {
     pub(super) alive: bool,
     pub(super) disk: Disk,
     pub(super) tempo: Tempo,
+    /// The program around it, if that does what it should.
+    pub(super) shell: Option<Shell>,
+    /// It came back without all of its memory.
+    pub(super) lost: bool,
     /// It ends at its next write, and stays away for so many microseconds.
     pub(super) doomed: Option<u64>,
 }
@@ -70,6 +75,8 @@ pub struct World {
     pub(super) rng: Rng,
     /// Connections that nobody could dial because of a cut.
     pub(super) undialled: BTreeSet<Link>,
+    /// Clients that wait for a replica to take part.
+    pub(super) unserved: BTreeSet<Link>,
     pub(super) intercepts: super::links::Intercepts,
     now_us: u64,
     steps: u64,
@@ -94,6 +101,7 @@ impl World {
             invocations: Vec::new(),
             moment: 0,
             undialled: BTreeSet::new(),
+            unserved: BTreeSet::new(),
             intercepts: super::links::Intercepts::default(),
             now_us: 0,
             steps: 0,
@@ -120,11 +128,14 @@ impl World {
         machine: Box<dyn ReplicaMachine>,
         honest: bool,
     ) {
+        let disk = self.settled_disk(ReplicaId(number));
         let node = ReplicaNode {
             machine,
             honest,
             alive: true,
-            disk: Disk::default(),
+            shell: honest.then(|| Shell::settled(self.configuration.size(), &disk)),
+            lost: false,
+            disk,
             tempo: self.tempo(),
             doomed: None,
         };
@@ -285,8 +296,15 @@ impl World {
         self.schedule.plan(at_us, event);
     }
 
-    /// Gives a replica an input and does what it wants done.
+    /// Something happens to a replica.
     pub(super) fn drive_replica(&mut self, id: ReplicaId, input: replica::Input) {
+        if let Some(input) = self.through_shell(id, input) {
+            self.drive_machine(id, input);
+        }
+    }
+
+    /// Gives a machine an input and does what it wants done.
+    pub(super) fn drive_machine(&mut self, id: ReplicaId, input: replica::Input) {
         let now_us = self.now_us;
         let Some(node) = self.replicas.get_mut(&id).filter(|node| node.alive) else {
             return;
@@ -307,6 +325,11 @@ impl World {
             self.observer.on_records(self.moment, id, &out.records);
         }
         let writes = !out.records.is_empty();
+        if writes {
+            node.note_positions(self.now_us);
+        }
+        // What was promised before the store was disowned stays unsaid too.
+        let may_speak = !node.shell.as_ref().is_some_and(Shell::is_disowned);
         let doomed = node.doomed.take_if(|_| writes);
         if node.disk.append(out.records, out.obsolete) {
             self.start_sync(id);
@@ -315,7 +338,7 @@ impl World {
             let within_us = self.rng.below(self.setup.sync_us.1 + 1);
             self.after(within_us, move |world| world.crash_for(id, away_us));
         }
-        for outgoing in out.send {
+        for outgoing in out.send.into_iter().filter(|_| may_speak) {
             let (to, message) = match outgoing {
                 Outgoing::Client(to, reply) => (self.client_at(to), Message::Reply(reply)),
                 Outgoing::Peer(to, message) => (Some(Node::Replica(to)), Message::Peer(message)),
@@ -442,34 +465,11 @@ impl World {
         }
     }
 
-    fn tempo_of(&mut self, node: Node) -> Option<&mut Tempo> {
+    pub(super) fn tempo_of(&mut self, node: Node) -> Option<&mut Tempo> {
         match node {
             Node::Replica(id) => self.replicas.get_mut(&id).map(|node| &mut node.tempo),
             Node::Client(number) => self.clients.get_mut(number).map(|node| &mut node.tempo),
         }
-    }
-
-    /// Stops a machine for a while, as SIGSTOP does; what arrives meanwhile waits.
-    pub fn pause(&mut self, node: Node, span_us: u64) {
-        if !self.is_alive(node) {
-            return;
-        }
-        let until = self.now_us + span_us;
-        self.trace
-            .line(self.now_us, || format!("{node} pauses until {until}"));
-        if let Some(tempo) = self.tempo_of(node) {
-            tempo.stop_until(until);
-        }
-    }
-
-    fn postponed(&mut self, event: &Event) -> Option<u64> {
-        let now_us = self.now_us;
-        let tempo = self.tempo_of(event.node()?)?;
-        let until = tempo.postponed(now_us)?;
-        if let Event::Tick(_) = event {
-            tempo.postpone_tick(now_us, until);
-        }
-        Some(until)
     }
 
     fn client_at(&self, identity: ClientRef) -> Option<Node> {

@@ -48,6 +48,9 @@ pub enum BadExport {
     /// The signature, or its signer.
     #[error("it is not signed: {0}")]
     Unsigned(Forgery),
+    /// Another replica signed it than the one that handed it over.
+    #[error("it is what {0} signed")]
+    OtherSeat(ReplicaId),
     /// It was made for another change of configuration.
     #[error("it was made for another change of configuration")]
     OtherPurpose,
@@ -76,9 +79,11 @@ pub struct Export {
 }
 
 impl Export {
-    /// Checks an export, all its records included: `verifier` is of the configuration that ends.
+    /// Checks what the replica of this seat handed over, all records included: `verifier` is of the
+    /// configuration that ends.
     pub fn verify(
         verifier: &Verifier,
+        seat: ReplicaId,
         purpose: Digest,
         header: SignedBytes,
         records: impl IntoIterator<Item = Vec<u8>>,
@@ -86,6 +91,9 @@ impl Export {
         let (replica, said) = verifier
             .export::<ExportPayload>(header)
             .map_err(BadExport::Unsigned)?;
+        if replica != seat {
+            return Err(BadExport::OtherSeat(replica));
+        }
         if said.purpose != purpose {
             return Err(BadExport::OtherPurpose);
         }
