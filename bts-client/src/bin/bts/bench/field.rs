@@ -94,14 +94,20 @@ impl Field {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        match (timeout(START_PATIENCE, all_seen).await, &self.own) {
+        let seen = timeout(START_PATIENCE, all_seen).await;
+        match (seen, &mut self.own) {
             (Ok(seen), _) => seen?,
             (Err(_), None) => {}
             (Err(_), Some(own)) => {
-                let why = format!(
-                    "not all replicas came up; logs were in {}",
-                    own.folder().display()
-                );
+                let links = self.clients.first().map(Client::links).unwrap_or_default();
+                let missing = links
+                    .into_iter()
+                    .filter(|(_, link)| *link != LinkState::Connected);
+                let missing = missing.map(|(replica, link)| {
+                    let words = own.words(replica).unwrap_or_default();
+                    format!("\n{replica}: {link}; its log:\n{words}")
+                });
+                let why = format!("not all replicas came up:{}", missing.collect::<String>());
                 return Err(Failure::new(Exit::NoQuorum, why));
             }
         }
@@ -191,6 +197,17 @@ impl Field {
             closing.spawn(async move { client.close().await });
         }
         while closing.join_next().await.is_some() {}
+    }
+
+    /// A hand for what is not measured.
+    pub(super) async fn hand(&mut self) -> Result<Hand, Failure> {
+        let one = Load {
+            clients: 1,
+            in_flight: 1,
+        };
+        let clock = || Clock::new(Duration::ZERO, Duration::ZERO);
+        let mut hands = self.hands(one, clock).await?;
+        Ok(hands.remove(0))
     }
 
     /// Hands for all workers of a load, which share a clock. Clients are connected as needed.

@@ -89,9 +89,9 @@ pub(super) async fn measure(
     }
     let load = workload.load(load);
     let told_before = field.inspect().await?;
+    workload.prepare(&field.hand().await?, options.live).await?;
     let clock = || Clock::new(WARM_UP, options.seconds);
     let hands = field.hands(load, clock).await?;
-    workload.prepare(&hands[0]).await?;
     let clock = hands[0].clock.clone();
     let working = start(workload, options, &hands);
     tokio::time::sleep_until(clock.from.into()).await;

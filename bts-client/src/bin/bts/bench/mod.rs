@@ -97,7 +97,11 @@ async fn measure_all(
     }
     for load in options.loads() {
         for workload in options.workloads() {
-            let figures = measure::measure(field, options, workload, load).await?;
+            let figures = measure::measure(field, options, workload, load).await;
+            let figures = figures.map_err(|failure| {
+                let what = format!("{} with {} clients", workload.name(), load.clients);
+                Failure::new(failure.exit, format!("{what}: {}", failure.message))
+            })?;
             report
                 .rows(&figures)
                 .iter()

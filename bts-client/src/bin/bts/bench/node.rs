@@ -44,10 +44,15 @@ impl Node {
     /// The last of what it said, if it has ended.
     pub(super) fn last_words(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
+        Some(format!("{status}\n{}", self.words()))
+    }
+
+    /// The last of what it said so far.
+    pub(super) fn words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let end = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-        Some(format!("{status}\n{}", end.join("\n")))
+        end.join("\n")
     }
 }
 

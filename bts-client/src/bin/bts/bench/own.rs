@@ -92,6 +92,12 @@ impl Own {
         self.nodes.iter().map(|(_, node)| node.pid()).collect()
     }
 
+    /// The end of what a replica has logged.
+    pub(super) fn words(&self, replica: ReplicaId) -> Option<String> {
+        let mut nodes = self.nodes.iter();
+        Some(nodes.find(|(one, _)| *one == replica)?.1.words())
+    }
+
     /// An error if a replica has ended by itself.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         for (replica, node) in &mut self.nodes {

@@ -115,12 +115,19 @@ impl Workload {
         roles.into_iter().enumerate().map(post).collect()
     }
 
-    /// What has to be there before the work begins.
-    pub(super) async fn prepare(self, hand: &Hand) -> Result<(), Failure> {
-        if self == Self::Hot {
-            hand.out(hand.new_tuple(Tag::Lock, 0)).await?;
+    /// What has to be there before the work begins. Replicas make an index of a shape of templates when
+    /// they first see one, and that is not what is measured.
+    pub(super) async fn prepare(self, hand: &Hand, live: u64) -> Result<(), Failure> {
+        match self {
+            Self::Hot => Ok(hand.out(hand.new_tuple(Tag::Lock, 0)).await?),
+            Self::RdpHit | Self::RdpMiss | Self::Mixed | Self::Connect => {
+                plain::read_live(hand, live).await
+            }
+            Self::Inp | Self::HandOff | Self::Swap | Self::Queue | Self::Queues => {
+                Ok(hand.rdp(&any_of(Tag::Live, 0)).await.map(drop)?)
+            }
+            Self::Out => Ok(()),
         }
-        Ok(())
     }
 
     /// Does the work of one worker, and returns the hand that did what is timed; none, if that is others'.

@@ -44,12 +44,14 @@ pub(super) async fn connect(mut hand: Hand, post: Post) -> Result<Hand, Failure>
         };
         read_live(&new, post.live).await?;
         hand.count(began);
-        client.close().await;
+        // Its goodbyes need a while, for which nobody waits.
+        tokio::spawn(async move { client.close().await });
     }
     Ok(hand)
 }
 
-async fn read_live(hand: &Hand, live: u64) -> Result<(), Failure> {
+/// Reads one of the live tuples.
+pub(super) async fn read_live(hand: &Hand, live: u64) -> Result<(), Failure> {
     let template = the_one(Tag::Live, 0, rand::random_range(0..live));
     match hand.rdp(&template).await? {
         Some(_) => Ok(()),
