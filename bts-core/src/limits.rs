@@ -76,6 +76,8 @@ pub const COMPARED_ITEMS_MAX: usize = 1024;
 /// Contents of one entry that are compared, those of the least hashes: only who signs several for
 /// one id makes more.
 pub const COMPARED_CONTENTS_MAX: usize = 64;
+/// Records in one part of an export, or of what a configuration begins with.
+pub const RECORDS_PER_PART_MAX: usize = 32 * 1024;
 /// Signature roots remembered as verified.
 pub const VERIFIED_ROOTS_MAX: usize = 16 * 1024;
 

@@ -118,6 +118,8 @@ fn fuzz_long_messages_take_bounded_memory() {
             body: report(count),
         };
         demand_little_memory("reply", &codec::encode(&reply));
+        let records = vec![Vec::new().into(); count];
+        demand_little_memory("admin", &codec::encode(&AdminReply::Records(records)));
         let flags = Tuple(vec![Field::Bool(true); count]);
         let payload = codec::encode(&flags);
         demand_little_memory("payload", &[&[5], payload.as_slice()].concat());

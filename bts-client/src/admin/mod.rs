@@ -35,6 +35,8 @@ use work::Work;
 
 /// How long until it is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Records after which it is told how many there are: a faulty replica may have no end of them.
+const TELL_EVERY: u64 = 100_000;
 
 /// A change of one member.
 #[derive(Clone, Debug)]
@@ -186,7 +188,15 @@ impl Operator<'_> {
             return Err(line.strange());
         };
         let mut export = self.work.write_export(seat, &seal)?;
+        let mut told = 0;
         while export.count() < records {
+            if export.count() - told >= TELL_EVERY {
+                told = export.count();
+                let seat = seat.0;
+                (self.tell)(format!(
+                    "replica {seat}: {told} of {records} records so far"
+                ));
+            }
             let ask = AdminRequest::Records {
                 skip: export.count(),
             };

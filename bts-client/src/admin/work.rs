@@ -18,7 +18,7 @@ use bts_certs::toml_file::TomlFile;
 use bts_core::codec;
 use bts_core::crypto::sign::SignedBytes;
 use bts_core::ids::ReplicaId;
-use bts_core::limits::PEER_FRAME_BYTES_MAX;
+use bts_core::limits::{PEER_FRAME_BYTES_MAX, RECORDS_PER_PART_MAX};
 use bts_core::replica::Record;
 use serde_bytes::ByteBuf;
 
@@ -110,6 +110,7 @@ impl Work {
         Ok(std::iter::from_fn(move || {
             let (mut part, mut bytes) = (Vec::new(), 0);
             while let Some(record) = records.next_if(|record| match record {
+                Ok(_) if part.len() == RECORDS_PER_PART_MAX => false,
                 Ok(record) => part.is_empty() || bytes + record.len() <= PART_BYTES,
                 Err(_) => true,
             }) {

@@ -162,6 +162,20 @@ impl EntryId {
         Some((parent, index))
     }
 
+    /// The last run of the way down: below which entry, by which put, how often. `None` for a root.
+    pub(crate) fn line(&self) -> Option<(Self, u16, u64)> {
+        let mut head = self.clone();
+        let Run { index, times } = head.path.pop()?;
+        Some((head, index, times))
+    }
+
+    /// What is so far down a line that begins at this entry.
+    pub(crate) fn along(&self, index: u16, times: u64) -> Self {
+        let mut id = self.clone();
+        id.path.push(Run { index, times });
+        id
+    }
+
     /// True if `other` descends from this entry, over one put or many.
     pub fn is_ancestor_of(&self, other: &Self) -> bool {
         self.root == other.root && descent(&self.path, &other.path) == Descent::Above

@@ -3,8 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::crypto::hash::Digest;
 use crate::crypto::sign::SignedBytes;
+use crate::limits::RECORDS_PER_PART_MAX;
 
 /// What an operator asks, on a connection of its own. Each is answered by one [`AdminReply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,7 @@ pub enum AdminRequest {
         /// How many came before.
         skip: u64,
         /// The records.
+        #[serde(deserialize_with = "codec::at_most::<RECORDS_PER_PART_MAX, _, _>")]
         records: Vec<serde_bytes::ByteBuf>,
     },
     /// That was all. Answer: `Begun`, when the next configuration is what a restart begins with.
@@ -56,7 +59,10 @@ pub enum AdminReply {
         records: u64,
     },
     /// The next records, each as it is encoded; none after the last.
-    Records(Vec<serde_bytes::ByteBuf>),
+    Records(
+        #[serde(deserialize_with = "codec::at_most::<RECORDS_PER_PART_MAX, _, _>")]
+        Vec<serde_bytes::ByteBuf>,
+    ),
     /// So many records of the beginning are there.
     Taken(u64),
     /// The next configuration has begun here.

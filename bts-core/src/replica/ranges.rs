@@ -102,6 +102,24 @@ impl RemovedRanges {
         true
     }
 
+    /// What is not in the set, from `first` to `last`.
+    pub(super) fn gaps(&self, session: &WriterSession, first: u64, last: u64) -> Vec<(u64, u64)> {
+        let mut gaps = Vec::new();
+        let mut next = Some(first);
+        let ranges = self.sessions.get(session);
+        let before = ranges.and_then(|ranges| ranges.range(..=first).next_back());
+        let begin = before.map_or(first, |(begin, _)| *begin);
+        let known = ranges.into_iter().flat_map(|ranges| ranges.range(begin..));
+        for (known_first, known_last) in known.take_while(|(known, _)| **known <= last) {
+            if let Some(gap) = next.filter(|next| next < known_first) {
+                gaps.push((gap, known_first - 1));
+            }
+            next = next.and_then(|next| Some(next.max(known_last.checked_add(1)?)));
+        }
+        gaps.extend(next.filter(|next| *next <= last).map(|next| (next, last)));
+        gaps
+    }
+
     /// True if the root is in the set.
     pub(super) fn contains(&self, id: &EntryId) -> bool {
         let Some((session, seq)) = WriterSession::of(id) else {
@@ -181,7 +199,11 @@ mod tests {
             for _ in 0..40 {
                 let first = draw(60);
                 let last = first + draw(4);
-                let is_new = (first..=last).any(|seq| !set.contains(&seq));
+                let new: Vec<_> = (first..=last).filter(|seq| !set.contains(seq)).collect();
+                let is_new = !new.is_empty();
+                let gaps = ranges.gaps(&session(), first, last);
+                let gaps = gaps.into_iter().flat_map(|(first, last)| first..=last);
+                assert_eq!(gaps.collect::<Vec<_>>(), new);
                 set.extend(first..=last);
                 assert_eq!(ranges.insert_range(&session(), first, last), is_new);
                 (0..66).for_each(|seq| {
@@ -197,7 +219,9 @@ mod tests {
     fn ranges_in_order_are_one_range() {
         let mut ranges = RemovedRanges::default();
         (0..1000).for_each(|seq| assert!(ranges.insert_range(&session(), seq, seq)));
+        assert_eq!(ranges.gaps(&session(), 5, u64::MAX), [(1000, u64::MAX)]);
         assert!(ranges.insert_range(&session(), u64::MAX, u64::MAX));
+        assert_eq!(ranges.gaps(&session(), u64::MAX, u64::MAX), []);
         assert!(ranges.contains(&session().id(u64::MAX)));
         assert_eq!(ranges.ranges_of(&session()).len(), 2);
         assert!(!ranges.insert_range(&session(), 5, 4), "an empty range");

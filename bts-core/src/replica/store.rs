@@ -6,6 +6,7 @@ mod admits;
 mod forget;
 mod held;
 mod removed;
+mod skipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

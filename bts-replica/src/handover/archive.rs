@@ -6,6 +6,7 @@ use bts_core::codec;
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::{SignedBytes, Signer};
 use bts_core::ids::{Incarnation, Lsn};
+use bts_core::limits::RECORDS_PER_PART_MAX;
 use bts_core::replica::Record;
 use bts_core::replica::handover::sign_export;
 use serde_bytes::ByteBuf;
@@ -80,7 +81,8 @@ impl Archive {
         let (mut page, mut bytes) = (Vec::new(), 0);
         for record in self.records.iter().skip(skip) {
             bytes += record.len();
-            if bytes > PAGE_BYTES && !page.is_empty() {
+            let is_full = page.len() == RECORDS_PER_PART_MAX;
+            if is_full || bytes > PAGE_BYTES && !page.is_empty() {
                 break;
             }
             page.push(ByteBuf::from(record.clone()));

@@ -106,9 +106,10 @@ impl Store {
     ) {
         let mut is_news = false;
         for (first, last) in ranges {
-            if self.removed.forget_range(session, *first, *last) {
+            // Each root once, however often a log of somebody else says that it is gone.
+            for (first, last) in self.removed.forget_range(session, *first, *last) {
                 is_news = true;
-                self.purge_roots(session, *first, *last);
+                self.purge_roots(session, first, last);
             }
         }
         // A record that says nothing new says all that the others said.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::skipped::Skipped;
 use crate::content::DecidedTake;
 use crate::ids::{ClientRef, EntryId, Lsn, ReplicaId, TakeNumber};
 use crate::replica::outputs::Obsolete;
@@ -54,9 +55,8 @@ pub(super) struct Removed {
     forgotten: RemovedRanges,
     /// The records of these ranges.
     range_records: BTreeMap<WriterSession, Vec<Lsn>>,
-    /// Dropped because `f + 1` peers had forgotten them; with the puts of each that are known to be
-    /// removed, bit by bit: the others are unknown here (G2).
-    skipped: BTreeMap<EntryId, u16>,
+    /// Dropped because `f + 1` peers had forgotten them.
+    skipped: Skipped,
 }
 
 impl Removed {
@@ -67,16 +67,14 @@ impl Removed {
     /// removed root each put is live, or still to come below a live one, or gone (C6). Only below
     /// what was skipped this is not known, but of the puts that were decided here.
     pub(super) fn contains(&self, id: &EntryId, live: &BTreeSet<EntryId>) -> bool {
-        if self.kept.contains_key(id) || self.skipped.contains_key(id) {
+        if self.kept.contains_key(id) || self.skipped.contains(id) {
             return true;
         }
         if id.is_root() {
             return self.forgotten.contains(id);
         }
-        let skipped = self.skipped.range(..id).rev();
-        let mut skipped = skipped.take_while(|(above, _)| above.root() == id.root());
-        let above = skipped.find(|(above, _)| above.is_ancestor_of(id));
-        let known = match above.and_then(|(above, puts)| Some((above.put_towards(id)?, *puts))) {
+        let above = self.skipped.above(id);
+        let known = match above.and_then(|(above, puts)| Some((above.put_towards(id)?, puts))) {
             Some(((put, index), puts)) => {
                 let is_gone = puts.checked_shr(u32::from(index)).unwrap_or(0) & 1 == 1;
                 if put == *id {
@@ -181,7 +179,7 @@ impl Removed {
     /// origin, or in its own.
     pub(super) fn mark(&mut self, put: &EntryId, mark: Lsn, own: Option<Lsn>) -> Option<Obsolete> {
         let (origin, index) = put.origin()?;
-        if let Some(puts) = self.skipped.get_mut(&origin) {
+        if let Some(puts) = self.skipped.puts_mut(&origin) {
             *puts |= 1_u16.checked_shl(u32::from(index)).unwrap_or(0);
             return None;
         }
@@ -199,27 +197,34 @@ impl Removed {
     }
 
     pub(super) fn skip(&mut self, id: &EntryId) {
-        self.skipped.entry(id.clone()).or_default();
+        self.skipped.insert(id);
     }
 
     pub(super) fn is_skipped(&self, id: &EntryId) -> bool {
-        self.skipped.contains_key(id)
+        self.skipped.contains(id)
     }
 
     /// Roots that were forgotten or skipped. A liar's log may keep the decision of what it skipped: that is
     /// its word that the entry was taken, not that it is gone.
     pub(super) fn gone_roots(&self) -> RemovedRanges {
         let mut gone = self.forgotten.clone();
-        let skipped = self.skipped.keys().filter(|id| !self.kept.contains_key(id));
+        let skipped = self.skipped.ids().filter(|id| !self.kept.contains_key(id));
         for (session, seq) in skipped.filter_map(WriterSession::of) {
             gone.insert_range(&session, seq.0, seq.0);
         }
         gone
     }
 
-    /// Adds a range of forgotten roots; false if it was known.
-    pub(super) fn forget_range(&mut self, session: &WriterSession, first: u64, last: u64) -> bool {
-        self.forgotten.insert_range(session, first, last)
+    /// Adds a range of forgotten roots; what of it was not known.
+    pub(super) fn forget_range(
+        &mut self,
+        session: &WriterSession,
+        first: u64,
+        last: u64,
+    ) -> Vec<(u64, u64)> {
+        let news = self.forgotten.gaps(session, first, last);
+        self.forgotten.insert_range(session, first, last);
+        news
     }
 
     /// Kept decisions of roots of a session from one counter to another.
