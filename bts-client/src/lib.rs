@@ -48,7 +48,7 @@ pub mod tuple;
 pub use bts_certs::Traffic;
 pub use bts_core::content::Access;
 pub use bts_core::ids::{BadSpaceName, EntryId, PublicKey, ReplicaId, SpaceName};
-pub use bts_core::message::Report;
+pub use bts_core::message::{Comparing, Report};
 pub use client::{Client, ReplicaStatus};
 pub use config::{Config, ConfigError};
 pub use error::{ConnectError, Effect, Error, RollCall, Silent};

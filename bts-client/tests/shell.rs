@@ -98,12 +98,18 @@ fn shell_status_shows_each_replica_and_its_absence() {
         lines.iter().skip(1).all(|line| line.contains("  ok  ")),
         "{lines:#?}"
     );
+    until(|| {
+        let shown = stdout(&bts(&cluster, &["status"]));
+        shown.matches("  up to date  ").count() == 4
+    });
     cluster.stop(2);
     let degraded = bts(&cluster, &["status", "--json"]);
     assert_eq!(degraded.status.code(), Some(1));
     let json: serde_json::Value = serde_json::from_str(&stdout(&degraded)).expect("JSON");
     assert_eq!(json["health"], "degraded");
     assert_eq!(json["replicas"][2]["connected"], false);
+    assert!(json["replicas"][2]["data"].is_null());
+    assert_eq!(json["replicas"][1]["data"]["state"], "up to date", "{json}");
     let holds = |index: &usize| json["replicas"][*index]["report"]["entries"] == 1;
     assert!(
         [0, 1, 3].iter().filter(|index| holds(index)).count() >= 2,

@@ -20,7 +20,7 @@ use crate::template::Template;
 use crate::tuple::Tuple;
 
 pub use admin::{AdminReply, AdminRequest, Standing};
-pub use compare::{Compare, Compared};
+pub use compare::{Compare, Compared, Comparing};
 pub use hello::{Hello, HelloReply, HelloRole};
 
 /// A request of a client. The session is that of the connection's Hello.
@@ -384,6 +384,8 @@ pub struct Report {
     pub counters: Vec<(String, u64)>,
     /// What keeps it from doing its part, in words.
     pub trouble: Option<String>,
+    /// How far it has got in catching up with each peer in reach.
+    pub comparing: Vec<Comparing>,
 }
 
 /// What replicas tell one another, each on the connection that it dialled itself.

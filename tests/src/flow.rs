@@ -171,7 +171,7 @@ fn sample(cluster: &mut Cluster, after: Duration, before: u64, new: &mut [Durati
     }
 }
 
-fn latency(all: &mut [Duration]) -> [Duration; 3] {
+pub(crate) fn latency(all: &mut [Duration]) -> [Duration; 3] {
     all.sort_unstable();
     let at = |per_mille: usize| {
         let place = (all.len() * per_mille / 1000).min(all.len().saturating_sub(1));

@@ -3,19 +3,28 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bts_core::codec::{self, DecodeError};
+use bts_core::consensus::certificate::Value;
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{EntryPayload, TakePayload};
+use bts_core::crypto::hash::Digest;
+use bts_core::crypto::sign::Signer;
+use bts_core::crypto::verified::Verifier;
+use bts_core::ids::{Ballot, EntryId, Epoch, ReplicaId, Seq, Session, SpaceName};
 use bts_core::message::{
     AdminReply, AdminRequest, ClientRequest, Hello, HelloReply, PeerMessage, Reply, ReplyBody,
     Report,
 };
 use bts_core::replica::Record;
+use bts_core::replica::handover::{Export, sign_export};
+use bts_core::replica::ranges::WriterSession;
 use bts_core::tuple::{Field, Tuple};
 use bts_tests::fuzz::machines::spoken;
 use bts_tests::fuzz::{TARGETS, Target};
 use bts_tests::sim::node::Message;
+use bts_tests::sim::setup::{Setup, public};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -124,6 +133,55 @@ fn fuzz_long_messages_take_bounded_memory() {
         let payload = codec::encode(&flags);
         demand_little_memory("payload", &[&[5], payload.as_slice()].concat());
     }
+}
+
+/// A faulty replica may hand over very much that nobody signed. Where looking at one of these records meant to look
+/// at all others, as it once did, this takes an hour.
+#[test]
+fn fuzz_long_exports_take_no_longer_than_their_length() {
+    const MANY: u16 = 30_000;
+    let setup = Setup::calm(4, 1);
+    let configuration = setup.configuration();
+    let session = WriterSession {
+        space: SpaceName::new("s").expect("a good name"),
+        writer: public(&setup.client_key(0)),
+        session: Session(1),
+    };
+    let root = EntryId::written(
+        session.space.clone(),
+        session.writer,
+        session.session,
+        Seq(1),
+    );
+    let put = |of: &EntryId, index| of.put(index).expect("few runs");
+    let last = put(&root, u16::MAX);
+    let skipped = (0..MANY).map(|index| Record::Skipped(put(&root, index)));
+    let prepared = (0..MANY).map(|index| {
+        let id = put(&last, index);
+        Record::Prepared(id, Epoch(0), Ballot(1), Value::Release)
+    });
+    let gone = (2..u64::from(MANY)).map(|last| {
+        let ranges = vec![(2, last)];
+        Record::ForgotRoots(session.clone(), ranges)
+    });
+    let purpose = Digest([7; 32]);
+    let records = skipped.chain(prepared).chain(gone);
+    let records: Vec<_> = records
+        .chain([Record::Stopped(purpose)])
+        .map(|record| codec::encode(&record))
+        .collect();
+    let signer = Signer::new(setup.replica_key(3), *configuration.signing_context());
+    let seal = sign_export(&signer, purpose, records.iter().map(Vec::as_slice));
+    let began = Instant::now();
+    let export = Export::verify(
+        &Verifier::new(configuration),
+        ReplicaId(3),
+        purpose,
+        seal,
+        records,
+    );
+    assert!(export.is_ok());
+    assert!(began.elapsed() < Duration::from_secs(120));
 }
 
 proptest! {

@@ -5,10 +5,10 @@
 //! lacks the peer finds. Nothing a peer says here is believed: contents and decisions prove themselves.
 
 use super::on_timer::Timer;
-use super::sweep::{DOUBTS_MAX, Fetching, Item, SLICE_EVERY, Slice, Stage, answers};
+use super::sweep::{DOUBTS_MAX, Fetching, Item, SLICE_EVERY, Slice, Stage, answers, in_turns};
 use super::{Outgoing, Outputs, Replica};
 use crate::ids::{ContentHash, EntryId, ReplicaId};
-use crate::message::{Compare, Compared, FetchKey, PeerMessage};
+use crate::message::{Compare, Compared, Comparing, FetchKey, PeerMessage};
 use crate::time::{Span, Time};
 
 /// How long after a peer came into reach: the streams begin first.
@@ -35,6 +35,8 @@ impl Replica {
     pub(super) fn compare_soon(&mut self, peer: ReplicaId) {
         let sweep = self.sweeps.of.entry(peer).or_default();
         sweep.interrupt();
+        sweep.complete_at = None;
+        sweep.is_caught_up = false;
         sweep.repeats = 0;
         sweep.again = sweep.hurried && sweep.after.is_some();
         if !sweep.hurried {
@@ -112,6 +114,9 @@ impl Replica {
             digest: slice.digest(),
         };
         let to = slice.upto;
+        if sweep.after.is_none() {
+            sweep.began_with = self.store.entries();
+        }
         sweep.stage = Stage::Answer { to, tries };
         sweep.asked_at = self.now;
         self.look_again(peer, self.now + ANSWER_WITHIN.doubled(tries));
@@ -145,6 +150,7 @@ impl Replica {
 
     /// A peer's answer. Whatever is none is as good as silence.
     pub(super) fn on_compared(&mut self, from: ReplicaId, answer: Compared, out: &mut Outputs) {
+        let (turn, turns) = self.turn_of(from);
         let Some(sweep) = self.sweeps.of.get_mut(&from) else {
             return;
         };
@@ -174,10 +180,10 @@ impl Replica {
             sweep.doubts.add(unlisted);
             self.timers.arm(Timer::Doubts(from), self.now + MOMENT);
         }
-        let lacking = items.into_iter();
+        let lacking = items.into_iter().filter(|i| !is_settled(&self.store, i));
         let fetching = Fetching {
             upto,
-            waiting: lacking.filter(|i| !is_settled(&self.store, i)).collect(),
+            waiting: in_turns(lacking, turn, turns),
             ..Fetching::default()
         };
         self.count("compared slices");
@@ -216,27 +222,60 @@ impl Replica {
             fetching.lacked += fetching.waiting.len() as u64;
             fetching.waiting.clear();
         }
-        let mut asks = Vec::new();
-        let tried = match fetching.got {
-            0 => usize::try_from(fetching.lacked).unwrap_or(usize::MAX),
-            _ => 0,
+        self.count_many("fetched by comparing", got as u64);
+        let asks = self.choose_fetches(peer);
+        let Some(Stage::Contents(fetching)) = self.sweeps.of.get_mut(&peer).map(|s| &mut s.stage)
+        else {
+            return;
         };
-        while tried.saturating_add(fetching.asked.len()) < FETCHES_AT_ONCE {
-            let Some(item) = fetching.waiting.pop_front() else {
-                break;
+        if !asks.is_empty() {
+            self.send_fetches(peer, asks, out);
+        } else if fetching.asked.is_empty() && fetching.waiting.is_empty() {
+            self.end_slice(peer);
+        } else if fetching.asked.is_empty() {
+            let since = *fetching.waits_since.get_or_insert(self.now);
+            self.look_again(peer, since + MOMENT);
+        }
+    }
+
+    /// What to ask a peer for next. What another peer is asked for is left to that one for a moment.
+    fn choose_fetches(&mut self, peer: ReplicaId) -> Vec<Item> {
+        let store = &self.store;
+        let Some(sweep) = self.sweeps.of.get_mut(&peer) else {
+            return Vec::new();
+        };
+        let mut stage = std::mem::take(&mut sweep.stage);
+        let (mut asks, mut elsewhere) = (Vec::new(), Vec::new());
+        if let Stage::Contents(fetching) = &mut stage {
+            let waited = fetching.waits_since.map(|since| since + MOMENT);
+            let has_waited = waited.is_some_and(|until| until <= self.now);
+            let tried = match fetching.got {
+                0 => usize::try_from(fetching.lacked).unwrap_or(usize::MAX),
+                _ => 0,
             };
-            if !is_settled(store, &item) {
+            while tried.saturating_add(fetching.asked.len()) < FETCHES_AT_ONCE
+                && elsewhere.len() < FETCHES_AT_ONCE
+            {
+                let Some(item) = fetching.waiting.pop_front() else {
+                    break;
+                };
+                let mut others = self.sweeps.of.values();
+                if is_settled(store, &item) {
+                    continue;
+                }
+                if !has_waited && others.any(|other| other.asks_for(&item)) {
+                    elsewhere.push(item);
+                    continue;
+                }
                 fetching.asked.insert(item.clone());
                 asks.push(item);
             }
+            fetching.waiting.extend(elsewhere);
         }
-        let is_done = fetching.asked.is_empty();
-        self.count_many("fetched by comparing", got as u64);
-        match (is_done, asks.is_empty()) {
-            (true, _) => self.end_slice(peer),
-            (false, true) => {}
-            (false, false) => self.send_fetches(peer, asks, out),
+        if let Some(sweep) = self.sweeps.of.get_mut(&peer) {
+            sweep.stage = stage;
         }
+        asks
     }
 
     fn send_fetches(&mut self, peer: ReplicaId, items: Vec<Item>, out: &mut Outputs) {
@@ -279,9 +318,14 @@ impl Replica {
             sweep.rewind();
             next_at = now + MOMENT;
         }
+        sweep.note_caught_up();
         if sweep.hurried {
             self.look_again(peer, next_at);
         }
+        // What this peer has given others need not be asked for.
+        let sweeps = self.sweeps.of.iter();
+        let waits = sweeps.filter(|(_, sweep)| sweep.waits_for_others());
+        self.sweeps.answered.extend(waits.map(|(peer, _)| *peer));
     }
 
     /// A peer does not hold what it was asked for.
@@ -326,6 +370,7 @@ impl Replica {
             return;
         };
         let ids = sweep.doubts.next(is_held);
+        sweep.note_caught_up();
         if !sweep.doubts.is_empty() {
             self.timers.arm(Timer::Doubts(peer), self.now + MOMENT);
         }
@@ -345,21 +390,19 @@ impl Replica {
     }
 
     /// How far comparing with each peer has got, for operators.
-    pub(super) fn report_comparing(&self) -> Vec<(String, u64)> {
-        let entries = self.store.entries();
+    pub(super) fn report_comparing(&self) -> Vec<Comparing> {
         let connected = |peer: &ReplicaId| self.connected.contains(peer);
         let sweeps = self.sweeps.of.iter().filter(|(peer, _)| connected(peer));
-        let line = |(peer, sweep): (&ReplicaId, &super::sweep::Sweep)| {
-            let seconds = |at: Time| at.as_micros() / 1_000_000;
-            match (sweep.hurried, sweep.complete_at) {
-                (false, Some(at)) => (format!("compared with {peer}: at second"), seconds(at)),
-                (_, _) => {
-                    let name = format!("comparing with {peer}: percent");
-                    (name, sweep.percent(entries))
-                }
-            }
-        };
-        sweeps.map(line).collect()
+        sweeps.map(|(peer, sweep)| sweep.report(*peer)).collect()
+    }
+
+    /// Which of the peers with which it sweeps in a hurry this is, and how many there are.
+    fn turn_of(&self, peer: ReplicaId) -> (usize, usize) {
+        let connected = |peer: &ReplicaId| self.connected.contains(peer);
+        let hurried = self.sweeps.of.iter().filter(|(_, sweep)| sweep.hurried);
+        let hurried: Vec<_> = hurried.map(|(peer, _)| *peer).filter(connected).collect();
+        let turn = hurried.iter().position(|of| *of == peer);
+        (turn.unwrap_or(0), hurried.len())
     }
 
     fn is_hurried(&self, peer: ReplicaId) -> bool {

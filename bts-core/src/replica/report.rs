@@ -37,8 +37,9 @@ impl Replica {
                 .take(1000)
                 .collect(),
             signatures_checked: self.verifier.checks(),
-            counters: counters.chain(self.report_comparing()).collect(),
+            counters: counters.collect(),
             trouble: self.frozen.clone(),
+            comparing: self.report_comparing(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::codec;
 use crate::crypto::hash::{Digest, Domain, Hasher};
 use crate::ids::{ContentHash, EntryId, ReplicaId};
 use crate::limits::{COMPARED_CONTENTS_MAX, COMPARED_ITEMS_MAX};
-use crate::message::Compared;
+use crate::message::{Compared, Comparing};
 use crate::time::{Span, Time};
 
 /// Least time between two slices asked of a peer, and how fast it may spend what it may ask at once.
@@ -42,7 +42,9 @@ pub(super) struct Sweep {
     pub(super) repeats: u32,
     /// Compared up to here; `None` before the first slice.
     pub(super) after: Option<EntryId>,
-    /// Own contents among that.
+    /// Own contents when the sweep began.
+    pub(super) began_with: u64,
+    /// Own contents among what is compared.
     pub(super) passed: u64,
     /// Contents that the peer listed in this sweep and gave, and did not give.
     pub(super) got: u64,
@@ -55,8 +57,10 @@ pub(super) struct Sweep {
     /// When the last slice was asked about.
     pub(super) asked_at: Time,
     pub(super) doubts: Doubts,
-    /// When the last sweep ended that left nothing out.
+    /// When the last sweep since the peer connected ended that left nothing out.
     pub(super) complete_at: Option<Time>,
+    /// Whether nothing is left of what the peer had, or lacked, when it connected.
+    pub(super) is_caught_up: bool,
     /// Until when the peer has spent what it may ask.
     spent_until: Time,
 }
@@ -82,6 +86,8 @@ pub(super) struct Fetching {
     /// Not given.
     pub(super) lacked: u64,
     pub(super) tries: u32,
+    /// Since when all of it is left to other peers.
+    pub(super) waits_since: Option<Time>,
 }
 
 /// Entries held here that the peer did not list: maybe they were removed.
@@ -120,6 +126,17 @@ impl Sweep {
         }
     }
 
+    /// True if the peer is asked for this content.
+    pub(super) fn asks_for(&self, item: &Item) -> bool {
+        matches!(&self.stage, Stage::Contents(fetching) if fetching.asked.contains(item))
+    }
+
+    /// True if all that is lacking is being fetched from other peers.
+    pub(super) fn waits_for_others(&self) -> bool {
+        matches!(&self.stage, Stage::Contents(fetching)
+            if fetching.asked.is_empty() && !fetching.waiting.is_empty())
+    }
+
     /// Whether the peer may ask about one more slice.
     pub(super) fn may_ask(&mut self, now: Time) -> bool {
         let limit = now + SLICE_EVERY.times(SLICES_AT_ONCE);
@@ -130,15 +147,38 @@ impl Sweep {
         may
     }
 
-    /// How much of the current sweep is done.
-    pub(super) fn percent(&self, entries: u64) -> u64 {
-        (self.passed.saturating_mul(100) / entries.max(1)).min(99)
+    /// A sweep ended, or what it left in doubt was asked about.
+    pub(super) fn note_caught_up(&mut self) {
+        let is_complete = !self.hurried && self.complete_at.is_some();
+        self.is_caught_up |= is_complete && self.doubts.is_empty();
+    }
+
+    /// What operators are told.
+    pub(super) fn report(&self, peer: ReplicaId) -> Comparing {
+        let (got, fetching) = match &self.stage {
+            Stage::Contents(now) => (now.got, now.waiting.len() + now.asked.len()),
+            Stage::Nothing | Stage::Answer { .. } => (0, 0),
+        };
+        Comparing {
+            peer,
+            is_caught_up: self.is_caught_up,
+            began_with: self.began_with,
+            passed: self.passed,
+            fetched: self.got + got,
+            fetching: fetching as u64,
+            doubted: self.doubts.len() as u64,
+            complete_at_us: self.complete_at.map(Time::as_micros),
+        }
     }
 }
 
 impl Doubts {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len() + self.asked.len()
     }
 
     /// Adds entries, as many as there is room for.
@@ -165,6 +205,23 @@ impl Doubts {
         self.asked = self.waiting.drain(..count).collect();
         self.asked.clone()
     }
+}
+
+/// In which order to ask a peer for what is lacking. All peers list the same to a replica that was away, so it
+/// begins with another share at each, and goes on from the ends of the others' shares: these come
+/// twice only as far as a peer is slow.
+pub(super) fn in_turns(
+    lacking: impl Iterator<Item = Item>,
+    turn: usize,
+    turns: usize,
+) -> VecDeque<Item> {
+    let is_own = |(_, hash): &Item| {
+        let share = usize::from(hash.0.0[0]).checked_rem(turns);
+        share.is_none_or(|share| share == turn)
+    };
+    let (mut own, others): (Vec<_>, Vec<_>) = lacking.partition(is_own);
+    own.extend(others.into_iter().rev());
+    own.into()
 }
 
 /// What is held of a part of all ids.

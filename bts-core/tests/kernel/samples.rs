@@ -419,6 +419,7 @@ impl Samples {
             peers: vec![ReplicaId(1), ReplicaId(2)],
             forged: vec![(self.cluster.key(3), 9)],
             counters: vec![("syncs".to_owned(), 12)],
+            comparing: vec![self.comparing()],
             ..Report::default()
         }
     }

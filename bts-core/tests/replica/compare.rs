@@ -12,30 +12,31 @@ use bts_core::replica::Input;
 use bts_core::time::Span;
 
 use crate::cast::{Client, Target, task};
+use crate::missed::comparing;
 use crate::support::World;
 
 /// Time for a sweep of a small store with everybody.
-const SWEEPS: Span = Span::from_millis(5_000);
+pub(crate) const SWEEPS: Span = Span::from_millis(5_000);
 
-fn is_held(world: &mut World, client: &Client, at: u16, target: &Target) -> bool {
+pub(crate) fn is_held(world: &mut World, client: &Client, at: u16, target: &Target) -> bool {
     let key = FetchKey::Content(target.id.clone(), target.hash);
     let answer = world.ask(client, at, ClientBody::Fetch(key));
     matches!(answer, Some(ReplyBody::Given(_)))
 }
 
 /// Messages that `pick` picks, and their bytes.
-fn traffic(world: &World, pick: impl Fn(&PeerMessage) -> bool) -> (usize, usize) {
+pub(crate) fn traffic(world: &World, pick: impl Fn(&PeerMessage) -> bool) -> (usize, usize) {
     let picked = world.wire.iter().filter(|(_, _, message)| pick(message));
     picked.fold((0, 0), |(count, bytes), (_, _, message)| {
         (count + 1, bytes + bts_core::codec::encode(message).len())
     })
 }
 
-fn is_compare(message: &PeerMessage) -> bool {
+pub(crate) fn is_compare(message: &PeerMessage) -> bool {
     matches!(message, PeerMessage::Compare(_) | PeerMessage::Compared(_))
 }
 
-fn is_fetch_of_content(message: &PeerMessage) -> bool {
+pub(crate) fn is_fetch_of_content(message: &PeerMessage) -> bool {
     matches!(message, PeerMessage::Fetch(FetchKey::Content(..)))
 }
 
@@ -66,7 +67,7 @@ fn lineage(
     (decisions, left)
 }
 
-fn counter(world: &mut World, client: &Client, at: u16, name: &str) -> Option<u64> {
+pub(crate) fn counter(world: &mut World, client: &Client, at: u16, name: &str) -> Option<u64> {
     let Some(ReplyBody::Report(report)) = world.ask(client, at, ClientBody::Inspect) else {
         panic!("a report");
     };
@@ -189,7 +190,7 @@ fn compare_r76_an_empty_replica_catches_up() {
     );
     assert_eq!(fetched as u64, entries, "each is fetched once");
     assert!(compared < 100 && doubts < 400, "{compared} {doubts}");
-    assert!(counter(&mut world, &client, 0, "compared with s1: at second").is_some());
+    assert!(comparing(&mut world, &client, 0, 1).is_caught_up);
 }
 
 /// What is the same costs two messages a slice, however much was done meanwhile.
@@ -217,55 +218,6 @@ fn compare_r76_only_what_is_needed_moves() {
         "{compared} {bytes}"
     );
     assert_eq!(traffic(&world, is_fetch_of_content).0, missed.len());
-}
-
-/// Operations that a replica missed before [`compare_r76_missed_operations_move_what_they_left`]; with
-/// ten times as many the figures are ten times as large.
-const MISSED: u64 = 10_000;
-
-/// Entries came and went while a replica was away, some of those that it holds among them, and streams
-/// tell nothing of that any more: what is left comes, what is gone goes.
-#[test]
-fn compare_r76_missed_operations_move_what_they_left() {
-    let mut world = World::with_real(&[0, 1]);
-    let client = world.client(1);
-    let old: Vec<_> = (0..MISSED / 5)
-        .map(|seq| world.out(&client, seq, task(seq), &[0, 1]))
-        .collect();
-    world.isolate(0);
-    let new: Vec<_> = (0..MISSED / 2)
-        .map(|seq| world.out(&client, 1_000_000 + seq, task(seq), &[1]))
-        .collect();
-    let (left, taken): (Vec<_>, Vec<_>) = (0..).zip(new).partition(|(at, _)| at % 10 == 0);
-    for (number, target) in (0..).zip(old.iter().chain(taken.iter().map(|(_, target)| target))) {
-        let decision = world.decision(&client.take(target, 0, number));
-        world.step(1, Input::Peer(ReplicaId(2), PeerMessage::Decide(decision)));
-    }
-    world.pump();
-    world.pass(Span::from_millis(20_000));
-    world.wire.clear();
-    world.cut.clear();
-    for (one, other) in [(0, 1), (1, 0)] {
-        world.step(one, Input::PeerConnected(ReplicaId(other), u64::MAX));
-    }
-    world.pass(SWEEPS.times(2));
-    for (_, target) in &left {
-        assert!(is_held(&mut world, &client, 0, target), "{}", target.id);
-    }
-    for target in &old {
-        assert!(world.is_removed(&client, 0, &target.id), "{}", target.id);
-    }
-    let (compared, bytes) = traffic(&world, is_compare);
-    let (fetched, _) = traffic(&world, is_fetch_of_content);
-    let (moved, moved_bytes) = traffic(&world, |m| {
-        matches!(m, PeerMessage::Given(_) | PeerMessage::Removed { .. })
-    });
-    println!(
-        "{MISSED} operations missed: {compared} messages of {bytes} bytes to compare, {moved} of \
-         {moved_bytes} bytes that moved"
-    );
-    assert_eq!(fetched, left.len(), "only what is needed moves");
-    assert!(moved <= left.len() + 2 * old.len(), "{moved}");
 }
 
 fn hostile(id: &EntryId, count: u64) -> Vec<(EntryId, ContentHash)> {

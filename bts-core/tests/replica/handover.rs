@@ -1,18 +1,15 @@
 //! The end of a configuration, case by case: what a state says of an entry, and which exports are
 //! none.
 
-use std::time::{Duration, Instant};
-
 use bts_core::codec;
 use bts_core::consensus::certificate::{Value, VoteKind};
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::SignedBytes;
-use bts_core::ids::{Ballot, EntryId, Epoch, Lsn, ReplicaId};
+use bts_core::ids::{Epoch, Lsn, ReplicaId};
 use bts_core::message::{ClientBody, LockRequest};
 use bts_core::misbehavior::Forgery;
 use bts_core::replica::Record;
 use bts_core::replica::handover::{BadExport, CannotUnite, Export, United, sign_export, unite};
-use bts_core::replica::ranges::WriterSession;
 use bts_core::time::Span;
 
 use crate::cast::{Client, Target, bare, statement, task};
@@ -411,36 +408,4 @@ fn handover_a12_records_prove_themselves() {
     let twice = [Record::FirstVote(take), Record::FirstVote(other)];
     let result = export(&world, 0, &twice);
     assert!(matches!(result, Err(BadExport::Contradicts(Lsn(2), _))));
-}
-
-/// A faulty replica may hand over very much that nobody signed. Where looking at each of these records meant to look
-/// at all others, as it once did, this takes an hour.
-#[test]
-fn handover_long_lies_take_no_longer_than_their_length() {
-    const MANY: u16 = 30_000;
-    let mut world = World::of_four();
-    let client = world.client(1);
-    let target = |seq| world.target(client.entry(seq, task(seq))).id;
-    let root = target(1);
-    let put = |of: &EntryId, index| of.put(index).expect("few runs");
-    let last = put(&root, u16::MAX);
-    let skipped = (0..MANY).map(|index| Record::Skipped(put(&root, index)));
-    let prepared = (0..MANY).map(|index| {
-        let id = put(&last, index);
-        Record::Prepared(id, Epoch(0), Ballot(1), Value::Release)
-    });
-    let session = WriterSession {
-        space: root.space().clone(),
-        writer: client.at.key,
-        session: client.at.session,
-    };
-    let gone = (2..u64::from(MANY)).map(|last| {
-        let ranges = vec![(2, last)];
-        Record::ForgotRoots(session.clone(), ranges)
-    });
-    let lie: Vec<_> = skipped.chain(prepared).chain(gone).collect();
-    let began = Instant::now();
-    let united = with_liar(&world, 3, &lie).expect("one lies");
-    assert!(began.elapsed() < Duration::from_secs(120));
-    assert_eq!(united.present(), 0);
 }

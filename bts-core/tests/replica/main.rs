@@ -9,6 +9,7 @@ mod frozen;
 mod gate;
 mod handover;
 mod limits;
+mod missed;
 mod peers;
 mod promises;
 mod proposals;

@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) replies: Vec<(u16, ClientRef, RequestId, ReplyBody)>,
     /// What replicas sent each other, in order.
     pub(crate) wire: Vec<(u16, u16, PeerMessage)>,
+    /// Where on the wire begins what a replica sent at once, and whose it is.
+    pub(crate) bursts: Vec<(u16, usize)>,
     /// What replicas told people.
     pub(crate) events: Vec<(u16, Event)>,
     /// Records logged, by replica.
@@ -140,13 +142,11 @@ impl World {
             let (log, out) = (log.iter().cloned(), &mut Outputs::default());
             Some(Replica::recover(options, Time::from_micros(1), log, out).expect("a log"))
         };
+        let synced = |log: Vec<_>| (log.clone(), log.len());
         let mut world = Self {
             replicas: options.iter().zip(&logs).map(start).collect(),
             logged: logs.iter().map(|log| log.len() as u64).collect(),
-            disks: logs
-                .into_iter()
-                .map(|log| (log.clone(), log.len()))
-                .collect(),
+            disks: logs.into_iter().map(synced).collect(),
             options,
             verifier: Verifier::new(Arc::clone(&configuration)),
             signers: keys.into_iter().map(|k| Signer::new(k, context)).collect(),
@@ -154,6 +154,7 @@ impl World {
             now: Time::from_micros(1),
             replies: Vec::new(),
             wire: Vec::new(),
+            bursts: Vec::new(),
             events: Vec::new(),
             slow: BTreeSet::new(),
             cut: BTreeSet::new(),
@@ -274,6 +275,7 @@ impl World {
         self.disks[usize::from(i)].0.extend(out.records);
         self.obsolete[usize::from(i)].extend(out.obsolete);
         self.events.extend(out.events.into_iter().map(|e| (i, e)));
+        self.bursts.push((i, self.wire.len()));
         for outgoing in out.send {
             match outgoing {
                 Outgoing::Client(client, reply) => {

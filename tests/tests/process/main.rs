@@ -1,6 +1,7 @@
 //! Clusters of real processes that talk QUIC on loopback, or in network namespaces, with faults:
 //! correct clients work through them, and what they were told is judged.
 
+mod away;
 mod clients;
 mod crash;
 mod durable;

@@ -9,6 +9,7 @@ mod exit;
 mod load;
 mod out;
 mod output;
+mod progress;
 mod read;
 mod status;
 mod swap;

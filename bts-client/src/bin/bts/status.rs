@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::progress::{self, Progress};
 
 pub(crate) async fn run(
     client: &Client,
@@ -27,9 +28,9 @@ pub(crate) async fn run(
         size.fact_quorum(),
     );
     if output.json {
-        output.line(&as_json(&replicas, health).to_string())?;
+        output.line(&as_json(&replicas, health, size.ack_quorum()).to_string())?;
     } else {
-        output.line(&as_text(&replicas, &accusations))?;
+        output.line(&as_text(&replicas, &accusations, size.ack_quorum()))?;
     }
     Ok(health)
 }
@@ -96,14 +97,15 @@ fn health(
     }
 }
 
-const TITLES: [&str; 11] = [
-    "REPLICA", "ADDRESS", "KEY", "STATE", "VERSION", "UP", "ENTRIES", "WAITERS", "SESSIONS",
-    "PEERS", "REFUSED",
+const TITLES: [&str; 12] = [
+    "REPLICA", "ADDRESS", "KEY", "STATE", "DATA", "VERSION", "UP", "ENTRIES", "WAITERS",
+    "SESSIONS", "PEERS", "REFUSED",
 ];
 
-fn as_text(replicas: &[ReplicaStatus], accusations: &[Accusation]) -> String {
+fn as_text(replicas: &[ReplicaStatus], accusations: &[Accusation], quorum: usize) -> String {
+    let progress = |replica: &ReplicaStatus| progress(replica, replicas, quorum);
     let mut rows = vec![TITLES.map(String::from)];
-    rows.extend(replicas.iter().map(row));
+    rows.extend(replicas.iter().map(|one| row(one, progress(one))));
     let width = |column: usize| {
         rows.iter()
             .map(|row| row[column].chars().count())
@@ -112,7 +114,7 @@ fn as_text(replicas: &[ReplicaStatus], accusations: &[Accusation]) -> String {
     };
     let widths: Vec<usize> = (0..TITLES.len()).map(width).collect();
     let cell = |(text, width): (&String, &usize)| format!("{text:width$}");
-    let line = |row: &[String; 11]| {
+    let line = |row: &[String; 12]| {
         let cells: Vec<String> = row.iter().zip(&widths).map(cell).collect();
         cells.join("  ").trim_end().to_owned()
     };
@@ -120,12 +122,24 @@ fn as_text(replicas: &[ReplicaStatus], accusations: &[Accusation]) -> String {
     let reasons = replicas.iter().filter(|replica| replica.report.is_none());
     lines.extend(reasons.map(|replica| format!("{}: {}", replica.replica, replica.link)));
     lines.extend(replicas.iter().filter_map(trouble));
+    let catching_up = |one| progress::describe(one, progress(one)?);
+    lines.extend(replicas.iter().filter_map(catching_up));
     lines.extend(
         accusations
             .iter()
             .map(|accusation| describe(accusation, replicas)),
     );
     lines.join("\n")
+}
+
+/// Whether a replica that answered has what the others have.
+fn progress(
+    replica: &ReplicaStatus,
+    replicas: &[ReplicaStatus],
+    quorum: usize,
+) -> Option<Progress> {
+    let report = replica.report.as_ref()?;
+    Some(Progress::of(report, replicas, quorum))
 }
 
 fn trouble(replica: &ReplicaStatus) -> Option<String> {
@@ -135,7 +149,7 @@ fn trouble(replica: &ReplicaStatus) -> Option<String> {
     Some(format!("{}: {trouble}", replica.replica))
 }
 
-fn row(replica: &ReplicaStatus) -> [String; 11] {
+fn row(replica: &ReplicaStatus, progress: Option<Progress>) -> [String; 12] {
     let state = match (&replica.link, &replica.report) {
         (_, Some(report)) if report.trouble.is_some() => "in trouble",
         (_, Some(_)) => "ok",
@@ -151,6 +165,7 @@ fn row(replica: &ReplicaStatus) -> [String; 11] {
         replica.address.clone(),
         replica.key.to_string(),
         state.into(),
+        progress.map_or_else(|| "-".into(), Progress::shown),
         of(|report| {
             report
                 .version
@@ -203,8 +218,9 @@ fn duration(us: u64) -> String {
     }
 }
 
-fn as_json(replicas: &[ReplicaStatus], health: Exit) -> Value {
-    let replicas: Vec<Value> = replicas.iter().map(replica_as_json).collect();
+fn as_json(replicas: &[ReplicaStatus], health: Exit, quorum: usize) -> Value {
+    let json = |one| replica_as_json(one, progress(one, replicas, quorum));
+    let replicas: Vec<Value> = replicas.iter().map(json).collect();
     let health = match health {
         Exit::Done => "ok",
         Exit::NotFound => "degraded",
@@ -214,7 +230,7 @@ fn as_json(replicas: &[ReplicaStatus], health: Exit) -> Value {
     json!({ "health": health, "replicas": replicas })
 }
 
-fn replica_as_json(replica: &ReplicaStatus) -> Value {
+fn replica_as_json(replica: &ReplicaStatus, progress: Option<Progress>) -> Value {
     let connected = replica.link == LinkState::Connected;
     json!({
         "replica": replica.replica.0,
@@ -223,6 +239,7 @@ fn replica_as_json(replica: &ReplicaStatus) -> Value {
         "key": hex(replica.key),
         "connected": connected,
         "reason": (!connected).then(|| replica.link.to_string()),
+        "data": progress.map(Progress::as_json),
         "report": replica.report.as_ref().map(report_as_json),
     })
 }
@@ -258,6 +275,7 @@ fn report_as_json(report: &Report) -> Value {
         "signatures_checked": report.signatures_checked,
         "counters": counters.collect::<Value>(),
         "trouble": report.trouble,
+        "comparing": progress::as_json(&report.comparing),
     })
 }
 
@@ -267,7 +285,7 @@ fn hex(key: PublicKey) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bts_client::ReplicaId;
+    use bts_client::{Comparing, ReplicaId};
 
     use super::*;
 
@@ -336,11 +354,11 @@ mod tests {
     #[test]
     fn status_table_names_the_silent_and_the_accused() {
         let replicas = [replica(0, report(&[(1, 7)])), replica(1, None)];
-        let text = as_text(&replicas, &accusations(&replicas));
+        let text = as_text(&replicas, &accusations(&replicas), 3);
         let expected = "\
-REPLICA  ADDRESS        KEY       STATE        VERSION  UP    ENTRIES  WAITERS  SESSIONS  PEERS  REFUSED
-s0       10.0.0.0:7400  00000000  ok           0.1.0    1m1s  12       0        0         0      0
-s1       10.0.0.1:7400  01010101  unreachable  -        -     -        -        -         -      -
+REPLICA  ADDRESS        KEY       STATE        DATA     VERSION  UP    ENTRIES  WAITERS  SESSIONS  PEERS  REFUSED
+s0       10.0.0.0:7400  00000000  ok           cut off  0.1.0    1m1s  12       0        0         0      0
+s1       10.0.0.1:7400  01010101  unreachable  -        -        -     -        -        -         -      -
 s1: unreachable: the peer does not answer
 s1 relayed forged messages: seen by s0 (7)";
         assert_eq!(text, expected);
@@ -352,17 +370,68 @@ s1 relayed forged messages: seen by s0 (7)";
         let troubled = replicas[1].report.as_mut().expect("it has one");
         troubled.trouble = Some("no room\nok".into());
         assert_eq!(health_of(&replicas), Exit::NotFound);
-        let text = as_text(&replicas, &[]);
+        let text = as_text(&replicas, &[], 3);
         assert!(text.contains("in trouble"), "{text}");
         assert!(text.ends_with("\ns1: no room ok"), "{text}");
-        let json = as_json(&replicas, Exit::NotFound);
+        let json = as_json(&replicas, Exit::NotFound, 3);
         assert_eq!(json["replicas"][1]["report"]["trouble"], "no room\nok");
+    }
+
+    fn comparing(peer: u16, is_caught_up: bool, passed: u64, fetched: u64) -> Comparing {
+        Comparing {
+            peer: ReplicaId(peer),
+            is_caught_up,
+            began_with: 90,
+            passed,
+            fetched,
+            fetching: 7,
+            doubted: 0,
+            complete_at_us: is_caught_up.then_some(5),
+        }
+    }
+
+    #[test]
+    fn status_tells_who_catches_up_and_how_far_it_is() {
+        let mut replicas: Vec<_> = (0..4).map(|index| replica(index, report(&[]))).collect();
+        let mut set = |index: usize, entries, comparing| {
+            let report = replicas[index].report.as_mut().expect("it has one");
+            (report.entries, report.comparing) = (entries, comparing);
+        };
+        // One peer may be down, or lie, or have come back itself.
+        let two = [1, 2, 3].map(|peer| comparing(peer, peer < 3, 0, 0));
+        set(0, 200, two.to_vec());
+        set(
+            1,
+            200,
+            [0, 2].map(|peer| comparing(peer, true, 0, 0)).to_vec(),
+        );
+        set(2, 200, vec![comparing(0, true, 200, 0)]);
+        let behind = vec![
+            comparing(0, true, 50, 0),
+            comparing(1, false, 20, 64),
+            comparing(2, false, 5, 3),
+        ];
+        set(3, 90, behind);
+        let shown = |index: usize| {
+            let progress = progress(&replicas[index], &replicas, 3);
+            progress.expect("it answered").shown()
+        };
+        let all: Vec<_> = (0..4).map(shown).collect();
+        let expected = ["up to date", "up to date", "cut off", "catching up, 42%"];
+        assert_eq!(all, expected);
+        let text = as_text(&replicas, &[], 3);
+        let line = "s3: catching up with s1: 20 of 90 entries gone over, 64 fetched, 7 being fetched, 0 in doubt";
+        assert!(text.ends_with(line), "{text}");
+        let json = as_json(&replicas, Exit::Done, 3);
+        assert_eq!(json["replicas"][3]["data"]["percent"], 42);
+        assert_eq!(json["replicas"][0]["data"]["state"], "up to date");
+        assert_eq!(json["replicas"][3]["report"]["comparing"][1]["fetched"], 64);
     }
 
     #[test]
     fn status_json_has_all_of_the_report() {
         let replicas = [replica(0, report(&[(1, 7)])), replica(1, None)];
-        let json = as_json(&replicas, Exit::NotFound);
+        let json = as_json(&replicas, Exit::NotFound, 3);
         assert_eq!(json["health"], "degraded");
         assert_eq!(json["replicas"][0]["report"]["forged"]["01".repeat(32)], 7);
         assert_eq!(json["replicas"][0]["report"]["entries"], 12);
