@@ -222,10 +222,36 @@ pub(crate) struct IdParts<'a> {
     path: &'a [Run],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RootParts<'a> {
     Written(&'a SpaceName, &'a PublicKey, Session, Seq),
     Genesis(&'a SpaceName, &'a [u8]),
+}
+
+impl Ord for RootParts<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        use RootParts::{Genesis, Written};
+        match (self, other) {
+            // Most ids that meet in a large store are of one session, whose names they share.
+            (Written(space, writer, session, seq), Written(spaces, writers, sessions, seqs)) => {
+                let same_names = std::ptr::eq(*space, *spaces) && std::ptr::eq(*writer, *writers);
+                let by_names = match same_names {
+                    true => Ordering::Equal,
+                    false => (space, writer).cmp(&(spaces, writers)),
+                };
+                by_names.then_with(|| (session, seq).cmp(&(sessions, seqs)))
+            }
+            (Genesis(space, key), Genesis(spaces, keys)) => (space, key).cmp(&(spaces, keys)),
+            (Written(..), Genesis(..)) => Ordering::Less,
+            (Genesis(..), Written(..)) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for RootParts<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl<'a> IdParts<'a> {

@@ -87,11 +87,13 @@ impl Replica {
     ) -> Result<Self, Unreplayable> {
         let mut replica = Self::new(options);
         replica.now = now;
+        replica.store.begin_replay();
         for (lsn, logged) in log {
             replica
                 .replay(lsn, logged)
                 .map_err(|why| Unreplayable { lsn, why })?;
         }
+        replica.store.end_replay();
         if replica.stopped().is_some() {
             return Ok(replica);
         }

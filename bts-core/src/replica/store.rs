@@ -112,6 +112,17 @@ impl Store {
         }
     }
 
+    /// Records of a log are applied from here on, until [`Store::end_replay`]; nothing is looked up by
+    /// template meanwhile.
+    pub(super) fn begin_replay(&mut self) {
+        self.present.begin_loading();
+    }
+
+    /// The log was applied.
+    pub(super) fn end_replay(&mut self) {
+        self.present.end_loading();
+    }
+
     /// The records that became obsolete since this was asked last.
     pub(super) fn take_obsolete(&mut self) -> Vec<Obsolete> {
         std::mem::take(&mut self.obsolete)

@@ -179,6 +179,59 @@ fn restart_decision_is_kept_and_not_yet_stable() {
     assert_eq!(moved, [decision]);
 }
 
+/// What is looked for by template is found after a restart as before it, whatever was taken meanwhile,
+/// by whomever it was written and in whatever space.
+#[test]
+fn restart_templates_find_what_they_found() {
+    let (mut world, one, other) = alone();
+    let targets: Vec<_> = (1..=6)
+        .map(|seq| {
+            let writer = if seq % 2 == 0 { &one } else { &other };
+            world.out(writer, seq, task(seq), &[0])
+        })
+        .collect();
+    for (place, target) in targets.iter().enumerate().take(2) {
+        let take = one.take(target, 0, 1 + place as u64);
+        let decision = world.decision(&take);
+        world.peer(1, 0, PeerMessage::Decide(decision));
+    }
+    let list = |world: &mut World, after_restart: bool| {
+        if after_restart {
+            world.restart_with(0, &[&one, &other]);
+        }
+        let template = any("task");
+        let space = targets[0].id.space().clone();
+        let body = ClientBody::List {
+            space,
+            template,
+            after: None,
+        };
+        world.ask(&one, 0, body).expect("an answer")
+    };
+    let before = list(&mut world, false);
+    let ReplyBody::Page {
+        candidates: entries,
+        ..
+    } = &before
+    else {
+        panic!("{before:?}");
+    };
+    assert_eq!(entries.len(), 4);
+    assert_eq!(list(&mut world, true), before);
+    // What comes and goes from here on is found and lost as ever.
+    world.out(&one, 8, task(8), &[0]);
+    let decision = world.decision(&one.take(&targets[2], 0, 3));
+    world.peer(1, 0, PeerMessage::Decide(decision));
+    let ReplyBody::Page {
+        candidates: entries,
+        ..
+    } = list(&mut world, false)
+    else {
+        panic!("a listing");
+    };
+    assert_eq!(entries.len(), 4);
+}
+
 /// B4 (iv): a watch does not outlive its run. 1. A client gets a watch. 2. The replica restarts.
 /// 3. The client reads something else and gets another watch. 4. Its round 2 names the old one.
 #[test]

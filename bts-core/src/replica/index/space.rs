@@ -65,6 +65,12 @@ impl<T: Placed> SpaceIndex<T> {
         self.all.insert(Indexed::new((), item));
     }
 
+    /// Takes in many at once, before any shape was asked for.
+    pub(in crate::replica) fn fill(&mut self, items: &[&Arc<T>]) {
+        assert!(self.len() == 0 && self.shapes.is_empty(), "it was empty");
+        self.all = items.iter().map(|item| Indexed::new((), item)).collect();
+    }
+
     pub(in crate::replica) fn remove(&mut self, item: &Arc<T>) {
         if !self.all.remove(&Indexed::new((), item)) || self.shapes.is_empty() {
             return;

@@ -70,6 +70,13 @@ impl Held {
         }
     }
 
+    fn space(&self) -> &SpaceName {
+        match &self.packed {
+            Packed::Entry(entry) => &entry.session().space,
+            Packed::Put(content) => content.id.space(),
+        }
+    }
+
     fn is_of(&self, id: &EntryId) -> bool {
         self.id_parts() == id.parts()
     }
@@ -178,6 +185,9 @@ pub(super) struct Present {
     by_id: BTreeSet<ById>,
     spaces: BTreeMap<SpaceName, SpaceIndex<Held>>,
     entries: u64,
+    /// While a log is replayed nobody looks for anything: the indices are made at its end, from all
+    /// contents at once, which takes a fraction of the time.
+    is_loading: bool,
 }
 
 impl Present {
@@ -215,11 +225,30 @@ impl Present {
             self.spaces
                 .insert(id.space().clone(), SpaceIndex::default());
         }
-        if let Some(index) = self.spaces.get_mut(id.space()) {
-            index.insert(&held, &content.tuple);
+        if !self.is_loading {
+            let index = self.spaces.get_mut(id.space());
+            index.expect("made above").insert(&held, &content.tuple);
         }
         self.by_id.insert(ById(Arc::clone(&held)));
         Some(held)
+    }
+
+    /// A log is replayed from here on.
+    pub(super) fn begin_loading(&mut self) {
+        self.is_loading = true;
+    }
+
+    /// It was replayed.
+    pub(super) fn end_loading(&mut self) {
+        self.is_loading = false;
+        let all: Vec<_> = self.by_id.iter().map(|ById(held)| held).collect();
+        // Ids are ordered by their space first.
+        for of_space in all.chunk_by(|one, next| one.space() == next.space()) {
+            let index = of_space
+                .first()
+                .and_then(|held| self.spaces.get_mut(held.space()));
+            index.expect("made when the content came").fill(of_space);
+        }
     }
 
     /// The session of a root, after the entry that is before it in order. Entries of one session stand
@@ -261,8 +290,10 @@ impl Present {
         for held in &gone {
             let at: &dyn IdKey = &**held;
             self.by_id.remove(at);
-            let index = self.spaces.get_mut(id.space());
-            index.expect("a content is indexed").remove(held);
+            if !self.is_loading {
+                let index = self.spaces.get_mut(id.space());
+                index.expect("a content is indexed").remove(held);
+            }
         }
         if !gone.is_empty() && !self.has(id) {
             self.entries -= 1;
