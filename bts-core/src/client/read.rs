@@ -187,10 +187,13 @@ impl Reading {
         Verdict::Pending
     }
 
-    /// Begins anew: what was reported counts no more.
+    /// Begins anew: what was reported counts no more, nor who was asked because of it. Answers to that went to
+    /// the reading that was looked at meanwhile.
     pub(super) fn renew(&mut self, step: &mut Step<'_>) {
         self.replies.clear();
         self.candidates.clear(step);
+        self.absence.close(step);
+        self.absence = Absence::new();
         self.quorum = None;
         self.began = step.now;
         match self.is_asked {

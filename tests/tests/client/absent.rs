@@ -266,6 +266,51 @@ fn none_c4_moved_in_round_2_takes_another_sending() {
     assert_eq!(desk.outcome(), Outcome::None);
 }
 
+/// A swap declined what it found. While it looked at that once more a late answer to its search named a decision,
+/// and all replicas applied it: the new search must not wait for answers that have come.
+#[test]
+fn none_a1_after_a_declined_tuple_decisions_become_stable_anew() {
+    let mut desk = Desk::new(4, 1);
+    desk.take(false, Some(Box::new(|_| None)));
+    let (enter, _) = desk.read_request();
+    let entry = desk.entry(1);
+    for replica in 0..3 {
+        desk.reply(replica, enter, named(vec![in_full(&entry)]));
+    }
+    let (again, _) = desk.read_request();
+    let swap = swapped(&desk);
+    let decision = desk.decision(&swap);
+    let mut apply = |desk: &mut Desk, watch| {
+        desk.reply(3, enter, empty_but_for(watch, vec![decision.clone()]));
+        let is_asked = |body: &ClientBody| matches!(body, ClientBody::Decide { applied: true, .. });
+        let asked = desk.sent_of(|body| is_asked(body).then_some(()));
+        for (replica, request, ()) in asked {
+            let (id, op) = (swap.payload.id.clone(), swap.op);
+            desk.reply(replica, request, ReplyBody::Applied { id, op });
+        }
+    };
+    apply(&mut desk, 1);
+    (0..3).for_each(|replica| desk.reply(replica, again, empty(1)));
+    let asked = round_2(&mut desk);
+    asked
+        .iter()
+        .for_each(|asked| answer(&mut desk, asked, Since::Yes));
+    desk.assert_pending();
+    assert_eq!(desk.read_request().0, enter, "it searches anew");
+    apply(&mut desk, 2);
+    for replica in 0..2 {
+        let late = empty_but_for(2, vec![decision.clone()]);
+        desk.reply(replica, enter, late);
+    }
+    desk.pass_ms(5);
+    let asked = round_2(&mut desk);
+    assert_eq!(to(&asked), [0, 1, 3]);
+    asked
+        .iter()
+        .for_each(|asked| answer(&mut desk, asked, Since::Yes));
+    assert_eq!(desk.outcome(), Outcome::None);
+}
+
 /// A decision that nobody made makes the whole answer worthless.
 #[test]
 fn none_forged_moved_decision_is_no_answer() {
