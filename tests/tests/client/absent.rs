@@ -280,7 +280,7 @@ fn none_a1_after_a_declined_tuple_decisions_become_stable_anew() {
     let (again, _) = desk.read_request();
     let swap = swapped(&desk);
     let decision = desk.decision(&swap);
-    let mut apply = |desk: &mut Desk, watch| {
+    let apply = |desk: &mut Desk, watch| {
         desk.reply(3, enter, empty_but_for(watch, vec![decision.clone()]));
         let is_asked = |body: &ClientBody| matches!(body, ClientBody::Decide { applied: true, .. });
         let asked = desk.sent_of(|body| is_asked(body).then_some(()));
