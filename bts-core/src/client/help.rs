@@ -222,22 +222,25 @@ impl Case {
         most.map(|(op, _)| op)
     }
 
-    /// Asks those that speak of the Take for it.
+    /// Asks those that speak of the Take for it: whoever comes to speak of it while an earlier one is
+    /// silent is asked as well.
     fn fetch_take(&self, step: &mut Step<'_>, help: &mut Help, op: OpId) {
-        // As many as may be faulty may be silent for ever, while others come to know the Take.
-        let faults = step.size().faults();
-        let is_open = |(asked, request): (OpId, RequestId)| {
-            asked == op && step.shared.requests.is_awaited(request, faults)
-        };
-        if help.fetch.is_some_and(is_open) || !help.again.strike(step.now) {
-            return;
-        }
         let locks = |lock: &ValidCertificate| lock.statement().value == Value::Take(op);
         let speaks = |(replica, sighting): (&ReplicaId, &Sighting)| {
             let speaks = sighting.first == Some(op) || sighting.lock.as_ref().is_some_and(locks);
             speaks.then_some(*replica)
         };
         let who: Vec<_> = self.sightings.iter().filter_map(speaks).collect();
+        // As many as may be faulty may be silent for ever, while others come to know the Take.
+        let faults = step.size().faults();
+        let requests = &step.shared.requests;
+        let is_open = |(asked, request): (OpId, RequestId)| {
+            let has_all = who.iter().all(|one| requests.was_asked(request, *one));
+            asked == op && has_all && requests.is_awaited(request, faults)
+        };
+        if help.fetch.is_some_and(is_open) || !help.again.strike(step.now) {
+            return;
+        }
         if let Some((_, earlier)) = help.fetch.take() {
             step.close(earlier);
         }

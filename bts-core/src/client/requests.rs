@@ -127,11 +127,15 @@ impl Requests {
         self.unanswered(request) == 0
     }
 
+    /// True if this replica was asked, and the request is open.
+    pub(super) fn was_asked(&self, request: RequestId, replica: ReplicaId) -> bool {
+        let exchange = self.open_exchange(request);
+        exchange.is_some_and(|exchange| exchange.bodies.contains_key(&replica))
+    }
+
     /// True if it is worth waiting for answers: more than may be faulty are missing, or all.
     pub(super) fn is_awaited(&self, request: RequestId, faults: usize) -> bool {
-        let owner = self.owners.get(&request);
-        let exchange = owner.and_then(|owner| self.open.get(&(*owner, request)));
-        exchange.is_some_and(|exchange| {
+        self.open_exchange(request).is_some_and(|exchange| {
             let silent = exchange.unanswered();
             silent > faults || (silent > 0 && exchange.answered.is_empty())
         })
@@ -139,11 +143,12 @@ impl Requests {
 
     /// How many of those who were asked have not answered; nobody if the request is not open.
     pub(super) fn unanswered(&self, request: RequestId) -> usize {
-        let owner = self.owners.get(&request);
-        let exchange = owner.and_then(|owner| self.open.get(&(*owner, request)));
-        exchange.map_or(0, |exchange| {
-            exchange.bodies.len() - exchange.answered.len()
-        })
+        self.open_exchange(request).map_or(0, Exchange::unanswered)
+    }
+
+    fn open_exchange(&self, request: RequestId) -> Option<&Exchange> {
+        let owner = self.owners.get(&request)?;
+        self.open.get(&(*owner, request))
     }
 
     /// Ends a request.

@@ -79,6 +79,30 @@ fn help_r61_reader_finishes_what_is_locked() {
     desk.assert_pending();
 }
 
+/// The only one that spoke of the Take says nothing more, for it is down. Who speaks of it later is asked too.
+#[test]
+fn help_r61_take_is_asked_of_those_that_speak_of_it_later() {
+    let mut desk = Desk::new(4, 1);
+    desk.rdp();
+    let (request, _) = desk.read_request();
+    let entry = desk.entry(1);
+    let rival = desk.rival(&entry, 0, 1, Vec::new());
+    let mut report = in_full(&entry);
+    report.status.lock = Some(desk.lock(&rival));
+    desk.reply(0, request, named(vec![report.clone()]));
+    for replica in 1..3 {
+        desk.reply(replica, request, named(vec![in_full(&entry)]));
+    }
+    desk.pass_ms(25);
+    let asked = fetched(&mut desk, &entry, &rival);
+    assert_eq!(asked[0].0, 0);
+    assert_eq!(asked.len(), 1, "nobody else speaks of it");
+    desk.reply(3, request, named(vec![report]));
+    desk.pass_ms(50);
+    let asked = fetched(&mut desk, &entry, &rival);
+    assert!(asked.iter().any(|(to, _)| *to == 3), "{asked:?}");
+}
+
 /// Votes that somebody else signed, or for something else, are no commit votes.
 #[test]
 fn help_forged_commit_votes_do_not_count() {
