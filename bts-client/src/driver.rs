@@ -259,7 +259,7 @@ impl Driver {
 
     fn input(&mut self, input: Input) {
         let now = self.now();
-        self.machine.handle(now, input, &mut self.outputs);
+        self.machine.accept(now, input, &mut self.outputs);
     }
 
     /// Tells callers how their operations ended.
@@ -288,7 +288,14 @@ impl Driver {
 
     /// Does what the machine wants done.
     fn flush(&mut self) {
-        self.deliver();
+        // What came together is signed together; callers who left give tuples back, which is signed too.
+        loop {
+            self.deliver();
+            self.machine.sign(self.now(), &mut self.outputs);
+            if self.outputs.done.is_empty() {
+                break;
+            }
+        }
         for (replica, request) in self.outputs.send.drain(..) {
             let Some(writer) = self.writers.get(&replica) else {
                 continue;

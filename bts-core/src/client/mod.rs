@@ -233,6 +233,13 @@ impl Client {
 
     /// Takes one input to its end.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) {
+        self.accept(now, input, out);
+        self.sign(now, out);
+    }
+
+    /// Takes one input of several that came together. What it leads to waits to be signed with what the others
+    /// lead to, by one signature, until [`Client::sign`].
+    pub fn accept(&mut self, now: Time, input: Input, out: &mut Outputs) {
         match input {
             Input::Invoke(handle, op) => self.on_invoke(now, handle, op, out),
             Input::Cancel(handle) => self.on_cancel(now, handle, out),
@@ -242,6 +249,23 @@ impl Client {
             Input::Tick => {}
         }
         self.on_time(now, out);
+    }
+
+    /// Signs what waits for it, and sends it.
+    pub fn sign(&mut self, now: Time, out: &mut Outputs) {
+        // An operation that finds its entry gone chooses another one, of which there are ever fewer.
+        loop {
+            let signed = self.shared.sign_waiting();
+            if signed.is_empty() {
+                return;
+            }
+            for (key, signed) in signed {
+                self.step(now, key, out, |operation, step| {
+                    operation.on_signed(step, signed);
+                    None
+                });
+            }
+        }
     }
 
     /// When the client wants a [`Input::Tick`], and what for.

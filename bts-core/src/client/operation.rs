@@ -10,6 +10,7 @@ use super::step::Step;
 use super::take::Take;
 use super::{Op, Outcome};
 use crate::content::IllFormed;
+use crate::crypto::sign::SignedBytes;
 use crate::ids::{ReplicaId, RequestId};
 use crate::message::ReplyBody;
 
@@ -58,6 +59,15 @@ impl Operation {
             }
             Op::Inspect => Self::Inspect(Inspect::begin(step)),
         })
+    }
+
+    /// What it had signed is.
+    pub(super) fn on_signed(&mut self, step: &mut Step<'_>, signed: SignedBytes) {
+        match self {
+            Self::Out(out) => out.on_signed(step, signed),
+            Self::Take(take) => take.on_signed(step, signed),
+            Self::Read(_) | Self::List(_) | Self::Inspect(_) => {}
+        }
     }
 
     /// Takes a reply in.

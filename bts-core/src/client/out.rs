@@ -7,6 +7,7 @@ use super::Outcome;
 use super::replies::Refusals;
 use super::step::Step;
 use crate::content::{IllFormed, Put};
+use crate::crypto::sign::SignedBytes;
 use crate::ids::{EntryId, ReplicaId, SpaceName};
 use crate::message::{ClientBody, ReplyBody};
 
@@ -19,21 +20,22 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// Signs the entry and sends it to all, or says why it is malformed.
+    /// Has the entry signed, or says why it is malformed.
     pub(super) fn begin(
         step: &mut Step<'_>,
         space: SpaceName,
         put: Put,
     ) -> Result<Self, IllFormed> {
-        let entry = step.sign_entry(space, put)?;
-        step.ask_all(ClientBody::Out {
-            entry: entry.signed().clone(),
-        });
         Ok(Self {
-            id: entry.id.clone(),
+            id: step.sign_entry(space, put)?,
             acknowledged: BTreeSet::new(),
             refusals: Refusals::default(),
         })
+    }
+
+    /// Sends the entry to all.
+    pub(super) fn on_signed(&mut self, step: &mut Step<'_>, entry: SignedBytes) {
+        step.ask_all(ClientBody::Out { entry });
     }
 
     pub(super) fn on_reply(

@@ -11,6 +11,7 @@ use super::requests::{Key, Letter, Requests};
 use super::takes::TakeNumbers;
 use super::warm::Warm;
 use super::{Op, Options, Outputs};
+use crate::codec;
 use crate::consensus::certificate::{Certificate, SealedVote, Value};
 use crate::content::{DecidedTake, Decision, EntryPayload, IllFormed, Outcome, Put, TakePayload};
 use crate::crypto::sign::{Kind, SignedBytes, Signer};
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) warm: Warm,
     /// Operations to be begun in the background.
     pub(super) background: Vec<Op>,
+    /// What waits to be signed, and for which operation.
+    unsigned: Vec<(Key, Kind, Vec<u8>)>,
     written: u64,
 }
 
@@ -55,8 +58,31 @@ impl Shared {
             pace: Pace::default(),
             warm: Warm::default(),
             background: Vec::new(),
+            unsigned: Vec::new(),
             written: 0,
         }
+    }
+
+    /// Signs all that waits for it, with one signature.
+    pub(super) fn sign_waiting(&mut self) -> Vec<(Key, SignedBytes)> {
+        let waiting = std::mem::take(&mut self.unsigned);
+        let messages: Vec<_> = waiting
+            .iter()
+            .map(|(_, kind, payload)| (*kind, payload.as_slice()))
+            .collect();
+        let seals = self.signer.seal(&messages);
+        let signed = waiting.into_iter().zip(seals);
+        let signer = self.signer.public();
+        signed
+            .map(|((key, _, payload), seal)| {
+                let signed = SignedBytes {
+                    payload,
+                    signer,
+                    seal,
+                };
+                (key, signed)
+            })
+            .collect()
     }
 
     /// Sends letters; the header is that of now, also on a repetition.
@@ -264,12 +290,12 @@ impl Step<'_> {
         (take.op() == op).then_some(take)
     }
 
-    /// A new entry of ours, signed.
+    /// Has a new entry of ours signed, for this operation; its id.
     pub(super) fn sign_entry(
         &mut self,
         space: SpaceName,
         put: Put,
-    ) -> Result<Verified<EntryPayload>, IllFormed> {
+    ) -> Result<EntryId, IllFormed> {
         let me = self.shared.me;
         let payload = EntryPayload {
             id: EntryId::written(space, me.key, me.session, Seq(self.shared.written)),
@@ -279,22 +305,19 @@ impl Step<'_> {
         };
         payload.well_formed(&me.key)?;
         self.shared.written += 1;
-        Ok(self
-            .shared
-            .verifier
-            .sign(&self.shared.signer, Kind::Entry, payload))
+        self.sign(Kind::Entry, codec::encode(&payload));
+        Ok(payload.id)
     }
 
-    /// A Take of ours, signed.
-    pub(super) fn sign_take(
-        &mut self,
-        payload: TakePayload,
-    ) -> Result<Verified<TakePayload>, IllFormed> {
+    /// Has a Take of ours signed, for this operation.
+    pub(super) fn sign_take(&mut self, payload: &TakePayload) -> Result<(), IllFormed> {
         payload.well_formed(&self.shared.me.key)?;
-        Ok(self
-            .shared
-            .verifier
-            .sign(&self.shared.signer, Kind::Take, payload))
+        self.sign(Kind::Take, codec::encode(payload));
+        Ok(())
+    }
+
+    fn sign(&mut self, kind: Kind, payload: Vec<u8>) {
+        self.shared.unsigned.push((self.key, kind, payload));
     }
 
     /// Replicas other than these.

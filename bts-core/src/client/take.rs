@@ -13,6 +13,7 @@ use super::read::{Reading, Verdict};
 use super::step::Step;
 use super::{Op, Outcome, SwapWith};
 use crate::content::{Access, DecidedTake, Put, TakePayload};
+use crate::crypto::sign::{Kind, SignedBytes};
 use crate::ids::{EntryId, ReplicaId, RequestId, SpaceName};
 use crate::message::{ClientBody, Found, ReadMode, Refused, Removal, ReplyBody};
 use crate::template::Template;
@@ -35,6 +36,8 @@ pub(super) struct Take {
 enum Stage {
     /// No entry is engaged.
     Choosing,
+    /// A Take of one was chosen, and is being signed.
+    Signing(Box<(Choice, TakePayload)>),
     /// One entry is.
     Engaged(Box<Engagement>),
     /// A swap is decided and becomes stable.
@@ -111,7 +114,7 @@ impl Take {
             Stage::Declining(reading) if reading.owns(request) => {
                 reading.on_reply(step, from, request, body);
             }
-            Stage::Choosing | Stage::Engaged(_) | Stage::Declining(_) => {
+            Stage::Choosing | Stage::Signing(_) | Stage::Engaged(_) | Stage::Declining(_) => {
                 self.reading.on_reply(step, from, request, body);
             }
         }
@@ -126,7 +129,7 @@ impl Take {
                     engagement.advance(step, wake);
                     return None;
                 }
-                Stage::Spreading(_) => return None,
+                Stage::Signing(_) | Stage::Spreading(_) => return None,
                 Stage::Declining(reading) => {
                     if let Some(found) = reading.candidates.present(step, wake) {
                         return self.finish(step, Outcome::Declined(found));
@@ -161,6 +164,10 @@ impl Take {
         self.is_abandoned = true;
         match &mut self.stage {
             Stage::Choosing => false,
+            Stage::Signing(signing) => {
+                step.shared.takes.settle(signing.1.number);
+                false
+            }
             Stage::Declining(reading) => {
                 reading.close(step);
                 false
@@ -218,21 +225,29 @@ impl Take {
             epoch: choice.epoch,
             puts,
         };
-        let take = match step.sign_take(payload) {
-            Ok(take) => take,
-            Err(malformed) => {
-                step.shared.takes.settle(number);
-                return Some(Outcome::Malformed(malformed.to_string()));
-            }
+        if let Err(malformed) = step.sign_take(&payload) {
+            step.shared.takes.settle(number);
+            return Some(Outcome::Malformed(malformed.to_string()));
+        }
+        self.stage = Stage::Signing(Box::new((choice, payload)));
+        None
+    }
+
+    /// Sends the Take that was signed, unless the entry is gone meanwhile.
+    pub(super) fn on_signed(&mut self, step: &mut Step<'_>, signed: SignedBytes) {
+        let Stage::Signing(signing) = std::mem::replace(&mut self.stage, Stage::Choosing) else {
+            return;
         };
-        let case = self.reading.candidates.case(&choice.id);
-        let case = case.expect("a choice is one of the candidates");
+        let (choice, payload) = *signing;
+        let Some(case) = self.reading.candidates.case(&choice.id) else {
+            return step.shared.takes.settle(payload.number);
+        };
+        let take = step.shared.verifier.own(Kind::Take, payload, signed);
         let requests = case.take_requests(step, &take, choice.hash).collect();
         let content = case.contents.get(&choice.hash).cloned();
         let engagement = Engagement::begin(step, choice, content, take, requests);
         self.stage = Stage::Engaged(Box::new(engagement));
         self.look_ahead(step);
-        None
     }
 
     /// R-4.3c: behind the Take, so that its entry is not named again.

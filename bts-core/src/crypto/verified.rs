@@ -220,9 +220,14 @@ impl Verifier {
         Ok(take)
     }
 
-    /// Signs a payload of our own, which needs no check.
-    pub fn sign<T: codec::Payload>(&self, signer: &Signer, kind: Kind, value: T) -> Verified<T> {
-        let signed = signer.sign(kind, codec::encode(&value));
+    /// A payload that we signed ourselves, which needs no check.
+    pub(crate) fn own<T: codec::Payload>(
+        &self,
+        kind: Kind,
+        value: T,
+        signed: SignedBytes,
+    ) -> Verified<T> {
+        debug_assert_eq!(signed.payload, codec::encode(&value), "it is what was signed");
         let context = self.configuration.signing_context();
         let leaf = context.leaf(kind, &signed.signer, &signed.payload);
         Verified(Arc::new(VerifiedInner {
