@@ -81,3 +81,24 @@ impl fmt::Display for Span {
         write!(f, "{}us", self.0)
     }
 }
+/// How long something takes, estimated as TCP estimates a round trip (RFC 6298).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Estimate(Option<(u64, u64)>);
+
+impl Estimate {
+    /// It took so long once more.
+    pub(crate) fn note(&mut self, took: Span) {
+        let took = took.as_micros();
+        let (mean, deviation) = self.0.unwrap_or((took, took / 2));
+        let off = mean.abs_diff(took);
+        let blend = |old: u64, new: u64, of: u64| (old - old / of).saturating_add(new / of);
+        self.0 = Some((blend(mean, took, 8), blend(deviation, off, 4)));
+    }
+
+    /// What it seldom exceeds; nothing before it was seen.
+    pub(crate) fn bound(&self) -> Span {
+        let bound =
+            |(mean, deviation): (u64, u64)| mean.saturating_add(deviation.saturating_mul(4));
+        Span(self.0.map_or(0, bound))
+    }
+}

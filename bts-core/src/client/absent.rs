@@ -139,7 +139,7 @@ impl Absence {
         if empty.len() < enough || !self.has_news(&empty) {
             return false;
         }
-        if self.again.strike(step.now) {
+        if self.again.strike(step.now, step.patience()) {
             self.send(step, empty);
         } else {
             wake.at(self.again.due_at());

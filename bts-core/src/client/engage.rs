@@ -77,6 +77,7 @@ impl Engagement {
         let bodies = requests
             .iter()
             .map(|(to, request)| (*to, ClientBody::Take(request.clone())));
+        let patience = step.patience().max(PATIENCE);
         Self {
             request: step.ask_each(bodies),
             choice,
@@ -90,7 +91,7 @@ impl Engagement {
             seen: None,
             shown: requests,
             evidence: None,
-            again: Backoff::starting(step.now + PATIENCE, PATIENCE.doubled(1)),
+            again: Backoff::starting(step.now + patience, PATIENCE.doubled(1)),
             forgotten: BTreeSet::new(),
             refusals: Refusals::default(),
         }
@@ -161,7 +162,7 @@ impl Engagement {
     /// Does what is due.
     pub(super) fn advance(&mut self, step: &mut Step<'_>, wake: &mut Wake) {
         self.lock_own(step, wake);
-        if self.again.strike(step.now) {
+        if self.again.strike(step.now, step.patience()) {
             match self.evidence {
                 Some(evidence) => step.ask_all_again(evidence),
                 None => {

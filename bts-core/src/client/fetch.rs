@@ -75,7 +75,7 @@ impl Case {
         if holders.is_empty() {
             return;
         }
-        if self.fetch.again.strike(step.now) {
+        if self.fetch.again.strike(step.now, step.patience()) {
             let one = step.shared.pace.pick(holders.iter().copied(), step.now);
             let to: Vec<_> = match self.fetch.open.is_empty() {
                 true => one.into_iter().collect(),

@@ -161,7 +161,7 @@ impl Case {
         if help.gone.is_some_and(is_awaited) {
             return;
         }
-        if !help.doubt.strike(step.now) {
+        if !help.doubt.strike(step.now, step.patience()) {
             return wake.at(help.doubt.due_at());
         }
         if let Some(earlier) = help.gone.take() {
@@ -238,7 +238,7 @@ impl Case {
             let has_all = who.iter().all(|one| requests.was_asked(request, *one));
             asked == op && has_all && requests.is_awaited(request, faults)
         };
-        if help.fetch.is_some_and(is_open) || !help.again.strike(step.now) {
+        if help.fetch.is_some_and(is_open) || !help.again.strike(step.now, step.patience()) {
             return;
         }
         if let Some((_, earlier)) = help.fetch.take() {
@@ -278,7 +278,7 @@ impl Case {
         take: &Verified<TakePayload>,
         hash: ContentHash,
     ) {
-        if !help.again.strike(step.now) {
+        if !help.again.strike(step.now, step.patience()) {
             return;
         }
         match help.evidence {

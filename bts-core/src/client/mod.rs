@@ -335,9 +335,12 @@ impl Client {
 
     fn on_reply(&mut self, now: Time, from: ReplicaId, reply: Reply, out: &mut Outputs) {
         let Reply { request, body } = reply;
-        let Some(key) = self.shared.requests.on_answer(request, from, &body) else {
+        let Some((key, sent_at)) = self.shared.requests.on_answer(request, from, &body) else {
             return;
         };
+        if let Some(sent_at) = sent_at {
+            self.shared.pace.on_answer(from, now.since(sent_at));
+        }
         if let Some(live) = self.live.get_mut(&key) {
             live.answered.insert(from);
         }

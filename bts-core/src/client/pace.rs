@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::ReplicaId;
-use crate::time::{Span, Time};
+use crate::time::{Estimate, Span, Time};
 
 /// Bounds of the wait for those that a quorum has outrun.
 const GRACE_MIN: Span = Span::from_millis(1);
-const GRACE_MAX: Span = Span::from_millis(20);
+const GRACE_MAX: Span = Span::from_millis(250);
+/// However slow replicas are, nothing is put off for longer because of that.
+const PATIENCE_MAX: Span = Span::from_millis(500);
 /// How long a replica that was too late is not waited for.
 const SLOW_FOR: Span = Span::from_millis(1000);
 
@@ -17,6 +19,8 @@ const SLOW_FOR: Span = Span::from_millis(1000);
 pub(super) struct Pace {
     connected: BTreeSet<ReplicaId>,
     slow_until: BTreeMap<ReplicaId, Time>,
+    /// How long each takes to answer.
+    answering: BTreeMap<ReplicaId, Estimate>,
     turn: u16,
 }
 
@@ -35,6 +39,22 @@ impl Pace {
     /// A quorum answered, and a grace later the replica still had not.
     pub(super) fn on_late(&mut self, replica: ReplicaId, now: Time) {
         self.slow_until.insert(replica, now + SLOW_FOR);
+    }
+
+    /// A replica answered.
+    pub(super) fn on_answer(&mut self, replica: ReplicaId, took: Span) {
+        // One that took longer says no more than that.
+        let answering = self.answering.entry(replica).or_default();
+        answering.note(took.min(PATIENCE_MAX));
+    }
+
+    /// How long `count` replicas may be expected to take to answer. Whoever asks again sooner asks a busy
+    /// cluster for work that it is doing anyway.
+    pub(super) fn patience(&self, count: usize) -> Span {
+        let mut bounds: Vec<_> = self.answering.values().map(Estimate::bound).collect();
+        bounds.sort_unstable();
+        let bound = count.checked_sub(1).and_then(|last| bounds.get(last));
+        bound.copied().unwrap_or_default().min(PATIENCE_MAX)
     }
 
     /// True if the replica is not worth waiting for.
@@ -102,12 +122,12 @@ impl Backoff {
         self.not_before
     }
 
-    /// True once if it is due; the next time is later.
-    pub(super) fn strike(&mut self, now: Time) -> bool {
+    /// True once if it is due; the next time is later, by `least` at the least.
+    pub(super) fn strike(&mut self, now: Time, least: Span) -> bool {
         if now < self.not_before {
             return false;
         }
-        self.not_before = now + self.base.doubled(self.doublings);
+        self.not_before = now + self.base.max(least).doubled(self.doublings);
         self.doublings = (self.doublings + 1).min(BACKOFF_DOUBLINGS_MAX);
         true
     }

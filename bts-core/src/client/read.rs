@@ -324,7 +324,7 @@ impl Reading {
             true => &mut quorum.at_loss,
             false => &mut quorum.again,
         };
-        if due.strike(step.now) {
+        if due.strike(step.now, step.patience()) {
             for replica in open {
                 step.ask_again(self.request, replica);
             }

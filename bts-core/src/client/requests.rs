@@ -34,6 +34,9 @@ struct Exchange {
     answered: BTreeSet<ReplicaId>,
     /// A waiter dies with its connection: the request is made anew even if it was answered.
     lasts: bool,
+    /// When it was sent first, as long as answers to it tell how long answers take. What was repeated in
+    /// vain counts: else those that always take longer than a repetition would teach nothing.
+    sent_at: Option<Time>,
     repeat_at: Time,
     every: Span,
     doublings: u32,
@@ -61,6 +64,7 @@ impl Requests {
             bodies,
             answered: BTreeSet::new(),
             lasts,
+            sent_at: Some(now),
             repeat_at: now + every,
             every,
             doublings: 0,
@@ -79,6 +83,7 @@ impl Requests {
     ) -> Option<Letter> {
         let exchange = self.exchange(request)?;
         let body = Arc::clone(exchange.bodies.get(&replica)?);
+        exchange.sent_at = None;
         if exchange.is_complete() {
             exchange.doublings = 0;
             exchange.repeat_at = now + exchange.every;
@@ -103,23 +108,21 @@ impl Requests {
         self.ask_again(request, replica, now)
     }
 
-    /// Whose request this is, if the replica was asked. Notes that it answered, unless it asks for
-    /// patience.
+    /// Whose request this is, if the replica was asked, and when it was sent if an answer to it tells how
+    /// long answers take. Notes that the replica answered, unless it asks for patience.
     pub(super) fn on_answer(
         &mut self,
         request: RequestId,
         replica: ReplicaId,
         body: &ReplyBody,
-    ) -> Option<Key> {
+    ) -> Option<(Key, Option<Time>)> {
         let owner = self.owners.get(&request).copied()?;
         let exchange = self.exchange(request)?;
         if !exchange.bodies.contains_key(&replica) {
             return None;
         }
-        if is_final(body) {
-            exchange.answered.insert(replica);
-        }
-        Some(owner)
+        let is_first = is_final(body) && exchange.answered.insert(replica);
+        Some((owner, exchange.sent_at.filter(|_| is_first)))
     }
 
     /// True if all who were asked have answered, or the request is not open.
@@ -175,6 +178,7 @@ impl Requests {
                 exchange.answered.remove(&replica);
             }
             if !exchange.answered.contains(&replica) {
+                exchange.sent_at = None;
                 letters.push((replica, *request, Arc::clone(body)));
             }
         }

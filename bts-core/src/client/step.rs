@@ -20,7 +20,7 @@ use crate::ids::{ClientRef, EntryId, OpId, ReplicaId, RequestId, Seq, SpaceName}
 use crate::message::{ClientBody, ClientRequest};
 use crate::misbehavior::Forgery;
 use crate::quorum::ClusterSize;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// What all operations of a client share.
 #[derive(Debug)]
@@ -113,6 +113,11 @@ impl Step<'_> {
     /// Quorum sizes.
     pub(super) fn size(&self) -> ClusterSize {
         self.shared.options.configuration.size()
+    }
+
+    /// How long a quorum may be expected to take to answer.
+    pub(super) fn patience(&self) -> Span {
+        self.shared.pace.patience(self.size().ack_quorum())
     }
 
     /// All replicas.
@@ -291,11 +296,7 @@ impl Step<'_> {
     }
 
     /// Has a new entry of ours signed, for this operation; its id.
-    pub(super) fn sign_entry(
-        &mut self,
-        space: SpaceName,
-        put: Put,
-    ) -> Result<EntryId, IllFormed> {
+    pub(super) fn sign_entry(&mut self, space: SpaceName, put: Put) -> Result<EntryId, IllFormed> {
         let me = self.shared.me;
         let payload = EntryPayload {
             id: EntryId::written(space, me.key, me.session, Seq(self.shared.written)),
@@ -327,7 +328,7 @@ impl Step<'_> {
     }
 
     fn open(&mut self, request: RequestId, bodies: BTreeMap<ReplicaId, Arc<ClientBody>>) {
-        let every = self.shared.options.resend;
+        let every = self.shared.options.resend.max(self.patience());
         let letters = self
             .shared
             .requests

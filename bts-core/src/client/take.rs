@@ -72,7 +72,9 @@ impl Take {
         with: Option<SwapWith>,
     ) -> Self {
         let mode = if wait { ReadMode::In } else { ReadMode::Enter };
-        let reading = match step.shared.warm.pick(&space, &template, step.now) {
+        let patience = step.patience();
+        let warm = &mut step.shared.warm;
+        let reading = match warm.pick(&space, &template, step.now, patience) {
             Some(candidates) => Reading::warm(step, candidates, mode),
             None => Reading::begin(step, space, template, mode),
         };
@@ -256,7 +258,8 @@ impl Take {
             &self.reading.candidates.space,
             &self.reading.candidates.template,
         );
-        if self.next.is_none() && step.shared.warm.is_looping(space, template, step.now) {
+        let (warm, patience) = (&step.shared.warm, step.patience());
+        if self.next.is_none() && warm.is_looping(space, template, step.now, patience) {
             let (space, template) = (space.clone(), template.clone());
             self.next = Some(Reading::begin(step, space, template, ReadMode::Enter));
         }

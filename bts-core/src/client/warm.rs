@@ -10,7 +10,7 @@ use crate::ids::SpaceName;
 use crate::template::Template;
 use crate::time::{Span, Time};
 
-/// For how long candidates are worth trying: less than replicas reserve them.
+/// For how long candidates are worth trying: less than replicas reserve them, unless answers take longer.
 const FRESH_FOR: Span = Span::from_millis(40);
 /// Templates for which a client keeps candidates.
 const TEMPLATES_MAX: usize = 64;
@@ -34,9 +34,15 @@ struct Shelf {
 impl Warm {
     /// True if takes of this template follow one another so closely that candidates for the next
     /// one will still be good.
-    pub(super) fn is_looping(&self, space: &SpaceName, template: &Template, now: Time) -> bool {
+    pub(super) fn is_looping(
+        &self,
+        space: &SpaceName,
+        template: &Template,
+        now: Time,
+        patience: Span,
+    ) -> bool {
         let shelf = self.shelves.get(&(space.clone(), template.clone()));
-        shelf.is_some_and(|shelf| now.since(shelf.won_at) <= FRESH_FOR)
+        shelf.is_some_and(|shelf| now.since(shelf.won_at) <= FRESH_FOR.max(patience))
     }
 
     /// The candidates kept for such a take.
@@ -45,10 +51,11 @@ impl Warm {
         space: &SpaceName,
         template: &Template,
         now: Time,
+        patience: Span,
     ) -> Option<Candidates> {
         let shelf = self.shelves.get_mut(&(space.clone(), template.clone()))?;
         let (asked_at, candidates) = shelf.next.take()?;
-        (now.since(asked_at) <= FRESH_FOR).then_some(candidates)
+        (now.since(asked_at) <= FRESH_FOR.max(patience)).then_some(candidates)
     }
 
     /// A take of this template was won; perhaps with candidates for the next.

@@ -43,7 +43,7 @@ impl WriteBack {
             origin: None,
             probes: Vec::new(),
             asked: BTreeSet::new(),
-            again: Backoff::starting(step.now + AGAIN, AGAIN),
+            again: Backoff::starting(step.now + AGAIN.max(step.patience()), AGAIN),
         }
     }
 
@@ -86,7 +86,7 @@ impl Case {
             if is_for_all && silent > step.size().faults() {
                 return;
             }
-            if !write_back.again.strike(step.now) {
+            if !write_back.again.strike(step.now, step.patience()) {
                 return wake.at(write_back.again.due_at());
             }
             if is_for_all && silent > 0 {

@@ -12,7 +12,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::batch;
 use super::hash::Digest;
-use super::sign::{Kind, Seal, SignedBytes, Signer, root_message};
+use super::sign::{Kind, Seal, SignedBytes, root_message};
 use crate::codec::{self, DecodeError};
 use crate::configuration::Configuration;
 use crate::consensus::certificate::{
@@ -227,7 +227,11 @@ impl Verifier {
         value: T,
         signed: SignedBytes,
     ) -> Verified<T> {
-        debug_assert_eq!(signed.payload, codec::encode(&value), "it is what was signed");
+        debug_assert_eq!(
+            signed.payload,
+            codec::encode(&value),
+            "it is what was signed"
+        );
         let context = self.configuration.signing_context();
         let leaf = context.leaf(kind, &signed.signer, &signed.payload);
         Verified(Arc::new(VerifiedInner {

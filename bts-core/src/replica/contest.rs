@@ -28,6 +28,8 @@ pub(super) type Account = (PublicKey, Option<ReplicaId>);
 pub(super) struct Contest {
     /// The epoch it is about.
     epoch: Epoch,
+    /// When it was opened.
+    pub(super) opened_at: Time,
     /// On whose account it was opened.
     pub(super) account: Option<Account>,
     /// Valid, allowed Takes.
@@ -94,9 +96,10 @@ impl OwnBallot {
 
 impl Contest {
     /// Nothing known yet of this epoch.
-    pub(super) fn new(epoch: Epoch, account: Option<Account>) -> Self {
+    pub(super) fn new(epoch: Epoch, opened_at: Time, account: Option<Account>) -> Self {
         Self {
             epoch,
+            opened_at,
             account,
             ..Self::default()
         }

@@ -45,7 +45,7 @@ use crate::ids::{ClientRef, EntryId, Incarnation, Lsn, PublicKey, ReplicaId};
 use crate::limits;
 use crate::message::{ClientBody, ClientRequest, PeerMessage, ReplyBody};
 use crate::quorum::ClusterSize;
-use crate::time::{Span, Time};
+use crate::time::{Estimate, Span, Time};
 
 pub use outputs::{Event, Obsolete, Outgoing, Outputs, Principal};
 pub use record::Record;
@@ -153,6 +153,8 @@ pub struct Replica {
     opened: BTreeMap<Account, usize>,
     /// Entries that blocked `in`s are being told of.
     hints: BTreeMap<EntryId, Hint>,
+    /// How long clients need to decide a Take.
+    deciding: Estimate,
     streams: Streams,
     fetches: Fetches,
     forgetting: Forgetting,
@@ -193,6 +195,7 @@ impl Replica {
             contests: BTreeMap::new(),
             opened: BTreeMap::new(),
             hints: BTreeMap::new(),
+            deciding: Estimate::default(),
             streams: Streams::default(),
             fetches: Fetches::default(),
             forgetting: Forgetting::default(),

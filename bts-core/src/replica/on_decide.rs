@@ -206,6 +206,7 @@ impl Replica {
         self.timers.arm(Timer::Tell, self.now + TELL_AFTER);
         self.hints.remove(id);
         self.sessions.unreserve(id);
+        self.note_pace(decided);
         self.tell_concerned(by, id, || ReplyBody::Removed {
             id: id.clone(),
             removal: Removal::Decision(Box::new(decided.to_wire())),

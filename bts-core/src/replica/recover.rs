@@ -13,7 +13,7 @@ use crate::consensus::ballot::owner;
 use crate::consensus::certificate::Value;
 use crate::consensus::choose::{choose, takes_behind};
 use crate::consensus::promise::{PromiseFault, PromisePayload, SignedPromise, ValidPromise};
-use crate::content::TakePayload;
+use crate::content::{DecidedTake, TakePayload};
 use crate::crypto::sign::Kind;
 use crate::crypto::verified::Verified;
 use crate::ids::{Ballot, EntryId, Epoch, OpId, ReplicaId};
@@ -23,6 +23,8 @@ use crate::time::Span;
 
 /// Two Takes are left to fight for a fraction of Δ, about a round trip, before ballot 1.
 const RIVALS_FRACTION: u64 = 8;
+/// However long clients need, or pretend to need, the window is no longer than so many times Δ.
+const WINDOW_STRETCH_MAX: u64 = 8;
 
 impl Replica {
     /// a valid Take is known, its content held, the policy allows it: the timer runs. False if
@@ -34,7 +36,7 @@ impl Replica {
         let keep = bound.and_then(|bound| bound.instance.first());
         let untouched = bound.is_none_or(|bound| bound.instance.promised() == Ballot::ZERO);
         let unlocked = bound.is_none_or(|bound| bound.instance.locked().is_none());
-        let window_ends = self.now + self.options.window;
+        let window_ends = self.now + self.window_of(Ballot::ZERO);
         let rivals_since = self.now + self.rival_span();
         if !self.open_contest(&id, epoch, account) {
             self.count("evidence over the limit");
@@ -71,7 +73,7 @@ impl Replica {
             *open += 1;
         }
         self.contests
-            .insert(id.clone(), Contest::new(epoch, account));
+            .insert(id.clone(), Contest::new(epoch, self.now, account));
         true
     }
 
@@ -174,7 +176,8 @@ impl Replica {
             .expect("our own promise is well-formed");
         self.log(Change::Entered(signed.clone(), takes.clone()), out);
         self.count("ballot entered");
-        let new = || Contest::new(epoch, None);
+        let now = self.now;
+        let new = || Contest::new(epoch, now, None);
         let contest = self.contests.entry(id.clone()).or_insert_with(new);
         contest.window_ends = None;
         contest.rivals_since = None;
@@ -391,11 +394,25 @@ impl Replica {
         }
     }
 
+    /// Δ, doubled in each ballot: as it was set, or longer where clients need longer to decide without
+    /// anybody's help. Climbing while they do is work for everybody, which makes them slower still.
     pub(super) fn window_of(&self, ballot: Ballot) -> Span {
-        self.options.window.doubled(ballot.0)
+        let set = self.options.window;
+        let needed = self.deciding.bound().min(set.times(WINDOW_STRETCH_MAX));
+        set.max(needed).doubled(ballot.0)
+    }
+
+    /// A Take was decided. How long clients need is learnt from those who needed nobody's help.
+    pub(super) fn note_pace(&mut self, decided: &DecidedTake) {
+        let is_fast = decided.certificate().statement().ballot == Ballot::ZERO;
+        if let Some(contest) = self.contests.get(decided.id()).filter(|_| is_fast) {
+            let longest = self.options.window.times(WINDOW_STRETCH_MAX);
+            let took = self.now.since(contest.opened_at);
+            self.deciding.note(took.min(longest));
+        }
     }
 
     fn rival_span(&self) -> Span {
-        Span::from_micros(self.options.window.as_micros() / RIVALS_FRACTION)
+        Span::from_micros(self.window_of(Ballot::ZERO).as_micros() / RIVALS_FRACTION)
     }
 }
