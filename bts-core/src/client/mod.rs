@@ -251,6 +251,11 @@ impl Client {
         self.on_time(now, out);
     }
 
+    /// True if something waits to be signed.
+    pub fn has_unsigned(&self) -> bool {
+        self.shared.has_unsigned()
+    }
+
     /// Signs what waits for it, and sends it.
     pub fn sign(&mut self, now: Time, out: &mut Outputs) {
         // An operation that finds its entry gone chooses another one, of which there are ever fewer.

@@ -127,7 +127,7 @@ impl Backoff {
         if now < self.not_before {
             return false;
         }
-        self.not_before = now + self.base.max(least).doubled(self.doublings);
+        self.not_before = now + self.base.doubled(self.doublings).max(least);
         self.doublings = (self.doublings + 1).min(BACKOFF_DOUBLINGS_MAX);
         true
     }

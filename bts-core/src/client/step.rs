@@ -63,6 +63,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn has_unsigned(&self) -> bool {
+        !self.unsigned.is_empty()
+    }
+
     /// Signs all that waits for it, with one signature.
     pub(super) fn sign_waiting(&mut self) -> Vec<(Key, SignedBytes)> {
         let waiting = std::mem::take(&mut self.unsigned);

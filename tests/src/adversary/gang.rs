@@ -14,7 +14,7 @@ use bts_core::ids::{Ballot, ContentHash, EntryId, Epoch, OpId, ReplicaId};
 
 use super::forge::{self, ClientForge, ReplicaForge};
 use crate::sim::node::Message;
-use crate::sim::parts::{self, Part};
+use crate::sim::parts::{self, Mark, Part, mark};
 use crate::sim::rng::Rng;
 
 /// Things of one kind that are remembered; newer ones replace the oldest.
@@ -49,7 +49,7 @@ pub struct Lore {
     /// Whole messages.
     pub messages: Vec<Message>,
     /// Signatures seen, so that nothing is learnt twice.
-    seen: BTreeSet<[u8; 64]>,
+    seen: BTreeSet<Mark>,
 }
 
 impl Gang {
@@ -106,20 +106,20 @@ impl Gang {
 impl Lore {
     fn learn(&mut self, configuration: &Configuration, part: Part<'_>) {
         match part {
-            Part::Entry(signed) if self.seen.insert(signed.seal.signature) => {
+            Part::Entry(signed) if self.seen.insert(mark(signed)) => {
                 if let Ok(entry) = codec::decode_payload::<EntryPayload>(&signed.payload) {
                     let hash = forge::content_hash(configuration, signed);
                     let contents = self.contents.entry(entry.id).or_default();
                     contents.push((hash, Content::Signed(signed.clone())));
                 }
             }
-            Part::Take(signed) if self.seen.insert(signed.seal.signature) => {
+            Part::Take(signed) if self.seen.insert(mark(signed)) => {
                 if let Ok(take) = codec::decode_payload::<TakePayload>(&signed.payload) {
                     let op = forge::op_of(configuration, signed);
                     self.takes.insert(op, (signed.clone(), take));
                 }
             }
-            Part::Promise(signed) if self.seen.insert(signed.seal.signature) => {
+            Part::Promise(signed) if self.seen.insert(mark(signed)) => {
                 self.learn_promise(configuration, signed);
             }
             Part::Vote(vote) => self.learn_vote(vote),

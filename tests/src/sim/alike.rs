@@ -8,6 +8,7 @@ use bts_core::message::ClientBody;
 
 use super::links::Interception;
 use super::node::{Flight, Message, Node};
+use super::parts::mark;
 use super::run::Run;
 use super::world::World;
 
@@ -73,8 +74,8 @@ fn lot_of(message: &Message) -> Option<u16> {
     match message {
         Message::Request(request) => match &request.body {
             ClientBody::Out { entry } => {
-                let [one, two, ..] = entry.seal.signature;
-                Some(u16::from_be_bytes([one, two]) % 1000)
+                let (_, payload) = mark(entry);
+                Some((payload % 1000) as u16)
             }
             _ => None,
         },

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod cluster;
 pub mod coverage;
 pub mod disk;
+pub mod gathering;
 pub mod machine;
 pub mod network;
 pub mod node;

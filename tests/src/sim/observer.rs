@@ -23,7 +23,7 @@ use bts_core::tuple::Tuple;
 
 use super::coverage::Coverage;
 use super::node::{Flight, Node};
-use super::parts::{self, Part};
+use super::parts::{self, Mark, Part};
 use crate::check::history::Moment;
 
 /// A Take that somebody sent.
@@ -56,7 +56,7 @@ pub struct Observer {
     size: ClusterSize,
     replicas: BTreeSet<ReplicaId>,
     clients: BTreeMap<PublicKey, Vec<ClientRef>>,
-    known: HashSet<[u8; 64]>,
+    known: HashSet<Mark>,
     takes: BTreeMap<OpId, SeenTake>,
     sent_entries: Vec<SentEntry>,
     contents: BTreeMap<ContentHash, Tuple>,
@@ -64,7 +64,7 @@ pub struct Observer {
     ended: BTreeMap<(EntryId, Epoch), Value>,
     votes: BTreeMap<(ReplicaId, VoteKind, EntryId, Epoch, Ballot), Value>,
     /// Signatures of promises that a correct replica sent.
-    promised: HashSet<[u8; 64]>,
+    promised: HashSet<Mark>,
     objections: Vec<String>,
 }
 
@@ -174,7 +174,7 @@ impl Observer {
             Part::Decision(decision) if honest => self.on_decision(from, decision),
             Part::Vote(vote) => self.on_vote(from, vote),
             Part::Promise(promise) if honest => {
-                self.promised.insert(promise.seal.signature);
+                self.promised.insert(parts::mark(promise));
             }
             Part::Decision(_) | Part::Promise(_) | Part::Certificate(_) => {}
         });
@@ -219,7 +219,7 @@ impl Observer {
                     let voting = (id, VoteKind::Prepare, entry.clone(), *epoch, *ballot);
                     self.votes.contains_key(&voting)
                 }
-                Record::Entered(promise, _) => self.promised.contains(&promise.seal.signature),
+                Record::Entered(promise, _) => self.promised.contains(&parts::mark(promise)),
                 Record::Locked(..)
                 | Record::Entry(_)
                 | Record::Decided(_)
@@ -282,7 +282,7 @@ impl Observer {
     }
 
     fn is_new(&mut self, signed: &SignedBytes) -> bool {
-        self.known.insert(signed.seal.signature)
+        self.known.insert(parts::mark(signed))
     }
 
     fn on_entry(&mut self, moment: Moment, from: Node, signed: &SignedBytes) {

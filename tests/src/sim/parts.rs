@@ -1,6 +1,8 @@
 //! What stands inside of messages: every signed thing, wherever a message may carry it. Observers
 //! and liars alike learn from here.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use bts_core::consensus::certificate::{Certificate, SealedVote};
 use bts_core::content::{Content, Decision};
 use bts_core::crypto::sign::SignedBytes;
@@ -26,6 +28,16 @@ pub enum Part<'a> {
     Certificate(&'a Certificate),
     /// A decision; its Take comes apart as well.
     Decision(&'a Decision),
+}
+
+/// What tells one signed thing from all others: many may share a signature.
+pub type Mark = ([u8; 64], u64);
+
+/// That of this one.
+pub fn mark(signed: &SignedBytes) -> Mark {
+    let mut hasher = DefaultHasher::new();
+    signed.payload.hash(&mut hasher);
+    (signed.seal.signature, hasher.finish())
 }
 
 /// Shows every part of the message.

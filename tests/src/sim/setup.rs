@@ -42,6 +42,8 @@ pub struct Setup {
     pub roots: VerifiedRoots,
     /// Candidates in one read.
     pub candidates: u8,
+    /// For how long clients gather what one signature is to sign.
+    pub gathers: Span,
 }
 
 impl Setup {
@@ -61,6 +63,7 @@ impl Setup {
             resend: Span::from_millis(50),
             roots: VerifiedRoots::default(),
             candidates: 4,
+            gathers: Span::from_micros(0),
         }
     }
 

@@ -268,6 +268,9 @@ fn draw_times(setup: &mut Setup, rng: &mut Rng) {
     setup.reservation = Span::from_millis(rng.between(1, 100));
     setup.resend = Span::from_millis(rng.between(10, 100));
     setup.candidates = rng.between(1, 5) as u8;
+    if rng.chance(500) {
+        setup.gathers = Span::from_micros(rng.between(0, 3000));
+    }
 }
 
 fn draw_weather(rng: &mut Rng) -> Weather {

@@ -18,6 +18,7 @@ use ed25519_dalek::SigningKey;
 
 use super::clock::Clock;
 use super::disk::Disk;
+use super::gathering::Gathering;
 use super::machine::{ClientMachine, ReplicaMachine};
 use super::network::{Delivery, Link, Network};
 use super::node::{Flight, Message, Node};
@@ -156,7 +157,8 @@ impl World {
     pub fn add_client_of(&mut self, key: SigningKey, session: Session) -> usize {
         let identity = client_ref(&key, session);
         let options = self.setup.client_options(&self.configuration, key, session);
-        let machine = Box::new(client::Client::new(options));
+        let client = client::Client::new(options);
+        let machine = Box::new(Gathering::new(client, self.setup.gathers));
         self.observer.trust_client(identity);
         self.add_client_machine(machine, identity, true)
     }
