@@ -81,6 +81,7 @@ impl fmt::Display for Span {
         write!(f, "{}us", self.0)
     }
 }
+
 /// How long something takes, estimated as TCP estimates a round trip (RFC 6298).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Estimate(Option<(u64, u64)>);
@@ -89,7 +90,10 @@ impl Estimate {
     /// It took so long once more.
     pub(crate) fn note(&mut self, took: Span) {
         let took = took.as_micros();
-        let (mean, deviation) = self.0.unwrap_or((took, took / 2));
+        let Some((mean, deviation)) = self.0 else {
+            self.0 = Some((took, took / 2));
+            return;
+        };
         let off = mean.abs_diff(took);
         let blend = |old: u64, new: u64, of: u64| (old - old / of).saturating_add(new / of);
         self.0 = Some((blend(mean, took, 8), blend(deviation, off, 4)));
@@ -100,5 +104,29 @@ impl Estimate {
         let bound =
             |(mean, deviation): (u64, u64)| mean.saturating_add(deviation.saturating_mul(4));
         Span(self.0.map_or(0, bound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn estimate_is_above_most_of_what_was_seen_and_follows() {
+        let mut estimate = Estimate::default();
+        assert_eq!(estimate.bound(), Span::default());
+        estimate.note(Span::from_millis(10));
+        assert_eq!(estimate.bound(), Span::from_millis(30));
+        let took = |round: u64| Span::from_millis(8 + round % 5);
+        (0..100).for_each(|round| estimate.note(took(round)));
+        assert!((12..20).contains(&(estimate.bound().as_micros() / 1000)));
+        (0..100).for_each(|_| estimate.note(Span::from_millis(1)));
+        assert!(estimate.bound() < Span::from_millis(2));
+        estimate.note(Span::from_micros(u64::MAX));
+        estimate.note(Span::from_micros(u64::MAX));
+        assert!(
+            estimate.bound() > Span::from_millis(1),
+            "and does not overflow"
+        );
     }
 }

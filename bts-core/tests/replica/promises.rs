@@ -2,6 +2,7 @@
 
 use bts_core::consensus::certificate::{Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
+use bts_core::content::Decision;
 use bts_core::crypto::sign::SignedBytes;
 use bts_core::ids::{Ballot, ReplicaId};
 use bts_core::message::{ClientBody, LockRequest, PeerMessage, ReplyBody, Status};
@@ -243,4 +244,42 @@ fn recover_d2_owner_without_votes_repeats_its_proposal() {
     assert_eq!(sent(&world), 1);
     world.pass(Span::from_micros(WINDOW.as_micros() * 3 / 2));
     assert_eq!(sent(&world), 2);
+}
+
+/// Where clients need long to decide, they are not helped before: that makes them slower still. Whoever pretends to
+/// need for ever gets no more than eight windows.
+#[test]
+fn recover_r51_window_is_as_long_as_clients_need() {
+    let mut world = World::with_real(&[0]);
+    let client = world.client(1);
+    let mut number = 0;
+    let mut fight = |world: &mut World, span: Span, is_helped: bool| {
+        number += 1;
+        let target = world.out(&client, number, task(number), &[0]);
+        let take = client.take(&target, 0, number);
+        tell(world, &client, &[0], &take);
+        world.pass(span);
+        let helped = status(world, &client, 0, &target).promised > Ballot(0);
+        assert_eq!(helped, is_helped, "entry {number} after {span}");
+        let said = statement(&target.id, 0, 0, Value::Take(world.op(&take)));
+        let decision = Decision {
+            certificate: world.certificate(VoteKind::Commit, &said, &[1, 2, 3]),
+            take: Some(take),
+        };
+        world.peer(1, 0, PeerMessage::Decide(decision));
+    };
+    let windows = |times: u64| Span::from_micros(WINDOW.as_micros() * times / 10);
+    fight(&mut world, windows(11), true);
+    for _ in 0..4 {
+        fight(&mut world, windows(9), false);
+    }
+    fight(&mut world, windows(14), false);
+    for _ in 0..60 {
+        fight(&mut world, windows(85), true);
+    }
+    fight(&mut world, windows(75), false);
+    for _ in 0..60 {
+        fight(&mut world, windows(1), false);
+    }
+    fight(&mut world, windows(11), true);
 }

@@ -102,6 +102,25 @@ impl Desk {
         let mut out = Outputs::default();
         self.client
             .handle(Time::from_micros(self.now), input, &mut out);
+        self.take_in(out);
+    }
+
+    /// Gives it an input of several that come together: what is to be signed waits for the others.
+    pub(crate) fn gather(&mut self, input: Input) {
+        let mut out = Outputs::default();
+        self.client
+            .accept(Time::from_micros(self.now), input, &mut out);
+        self.take_in(out);
+    }
+
+    /// Has it sign what came together.
+    pub(crate) fn sign(&mut self) {
+        let mut out = Outputs::default();
+        self.client.sign(Time::from_micros(self.now), &mut out);
+        self.take_in(out);
+    }
+
+    fn take_in(&mut self, out: Outputs) {
         if let Some((_, last)) = out.send.last() {
             self.settled_below = last.settled_below;
         }

@@ -2,6 +2,7 @@
 //! looks at what the client sends and returns. Marks in names are those of docs/attacks.md.
 
 mod absent;
+mod batch;
 mod cancel;
 mod desk;
 mod help;

@@ -1,0 +1,92 @@
+//! What comes together is signed together, and may be overtaken before it is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bts_core::client::{Handle, Input, Op, Outcome};
+use bts_core::content::Put;
+use bts_core::crypto::verified::Verifier;
+use bts_core::ids::{ReplicaId, RequestId, TakeNumber};
+use bts_core::message::{ClientBody, Reply, ReplyBody};
+
+use crate::desk::{Desk, Entry, empty_but_for, in_full, named, space, tuple};
+
+fn write(desk: &mut Desk, number: u64) {
+    let (space, put) = (space(), Put::from(tuple(number)));
+    desk.gather(Input::Invoke(Handle(1000 + number), Op::Out { space, put }));
+}
+
+/// A take that has chosen one of these entries, and waits for its signature.
+fn choosing(desk: &mut Desk, entries: &[Entry]) -> (Handle, RequestId) {
+    let take = desk.take(false, None);
+    let (request, _) = desk.read_request();
+    for from in (0..3).map(ReplicaId) {
+        let body = named(entries.iter().map(in_full).collect());
+        desk.gather(Input::Reply(from, Reply { request, body }));
+    }
+    assert!(desk.client.has_unsigned());
+    (take, request)
+}
+
+fn takes(desk: &mut Desk) -> usize {
+    let is_take = |body: &ClientBody| matches!(body, ClientBody::Take(_)).then_some(());
+    desk.sent_of(is_take).len()
+}
+
+#[test]
+fn batch_r25_what_comes_together_shares_a_signature() {
+    let mut desk = Desk::new(4, 1);
+    (0..5).for_each(|number| write(&mut desk, number));
+    assert!(desk.sent().is_empty(), "it is not signed yet");
+    desk.sign();
+    let sent = desk.sent_of(|body| match body {
+        ClientBody::Out { entry } => Some(entry.clone()),
+        _ => None,
+    });
+    assert_eq!(sent.len(), 5 * 4);
+    let signatures = sent.iter().map(|(_, _, entry)| entry.seal.signature);
+    assert_eq!(signatures.collect::<BTreeSet<_>>().len(), 1);
+    let verifier = Verifier::new(Arc::clone(&desk.configuration));
+    for (to, request, entry) in sent {
+        assert!(verifier.entry(entry).is_ok());
+        desk.reply(to, request, ReplyBody::Ack);
+    }
+    assert_eq!(desk.done().len(), 5);
+    desk.sign();
+    assert!(desk.sent().is_empty(), "all is signed");
+}
+
+#[test]
+fn batch_cancelled_before_it_is_signed_is_not_sent() {
+    let mut desk = Desk::new(4, 1);
+    write(&mut desk, 1);
+    desk.gather(Input::Cancel(Handle(1001)));
+    assert_eq!(desk.outcome(), Outcome::Unknown);
+    desk.sign();
+    assert!(desk.sent().is_empty());
+
+    let entry = desk.entry(1);
+    let (take, _) = choosing(&mut desk, &[entry]);
+    desk.gather(Input::Cancel(take));
+    assert_eq!(desk.outcome(), Outcome::Cancelled);
+    desk.sign();
+    assert_eq!(takes(&mut desk), 0);
+    desk.rdp();
+    assert_eq!(desk.settled_below(), TakeNumber(1), "its number is used up");
+}
+
+/// Whichever of the two was chosen: once it is known to be gone the other one is taken.
+#[test]
+fn batch_entry_that_is_gone_before_its_take_is_signed_is_not_taken() {
+    for gone in 0..2 {
+        let mut desk = Desk::new(4, 1);
+        let entries = [desk.entry(1), desk.entry(2)];
+        let (_, request) = choosing(&mut desk, &entries);
+        let rival = desk.rival(&entries[gone], 0, 1, Vec::new());
+        let body = empty_but_for(1, vec![desk.decision(&rival)]);
+        desk.gather(Input::Reply(ReplicaId(3), Reply { request, body }));
+        desk.sign();
+        let (_, take, _) = desk.take_request();
+        assert_eq!(take.payload.id, entries[1 - gone].id);
+    }
+}
