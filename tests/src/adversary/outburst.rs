@@ -253,7 +253,9 @@ fn propose(hand: &mut Hand) -> Vec<Outgoing> {
         .promises
         .iter()
         .filter(|((id, epoch, ballot), promises)| {
-            let is_mine = ballot::owner(size, id, *epoch, *ballot) == hand.me;
+            // Another liar may have promised for ballot 0, which no replica owns.
+            let owned = (*ballot).max(Ballot(1));
+            let is_mine = ballot::owner(size, id, *epoch, owned) == hand.me;
             is_mine && promises.len() + 1 >= size.promise_quorum()
         });
     let owned: Vec<_> = owned.collect();
