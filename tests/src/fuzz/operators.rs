@@ -26,7 +26,7 @@ use crate::adversary::forge::ReplicaForge;
 use crate::sim::cluster::{Cluster, take, template, tuple};
 use crate::sim::machine::ReplicaMachine;
 use crate::sim::node::{Message, Node, replica};
-use crate::sim::setup::{Setup, public};
+use crate::sim::setup::Setup;
 
 /// What replicas stop for.
 const PURPOSE: Digest = Digest([7; 32]);
@@ -213,19 +213,10 @@ impl Scene {
     /// A replica begins with it, and holds all that is present.
     fn found(&self, united: &United) {
         let founding = Founding::of(united, self.configuration.signing_context());
-        let ending = &self.configuration;
-        let keys = ending
-            .replicas()
-            .map(|id| public(&self.setup.replica_key(id.0)));
-        let next = Configuration::founded(
-            ending.signing_context().cluster,
-            ending.number() + 1,
-            keys.collect(),
-            ending.size().faults(),
-            ending.policy().clone(),
-            Some(founding.proofs),
-        );
-        let next = Arc::new(next.expect("the same members"));
+        let next = self
+            .setup
+            .configuration_after(&self.configuration, founding.proofs)
+            .expect("the same members");
         let options = self.setup.replica_options(&next, 0);
         let log = (1..).map(Lsn).zip(founding.records);
         let replica = Replica::recover(options, Time::ZERO, log, &mut Outputs::default());

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bts_core::codec;
-use bts_core::configuration::Configuration;
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::Signer;
 use bts_core::crypto::verified::Verifier;
@@ -17,7 +16,6 @@ use bts_core::replica::{self, Input, Outputs, Record, Replica};
 
 use super::rng::Rng;
 use super::run::{RESTART_US, Run};
-use super::setup::{Setup, public};
 use super::shell::Shell;
 use super::world::World;
 use crate::adversary::legacy::{HandedOver, Legacies};
@@ -128,7 +126,7 @@ impl World {
         }
         let context = ending.signing_context();
         let founding = Founding::of(&united, context);
-        self.configuration = next_after(&self.setup, &ending, founding.proofs)?;
+        self.configuration = self.setup.configuration_after(&ending, founding.proofs)?;
         self.observer.begin_next(&self.configuration);
         let records: Vec<_> = (1..).map(Lsn).zip(founding.records).collect();
         for id in ending.replicas() {
@@ -217,22 +215,4 @@ impl World {
         self.carry_out(id, out);
         Ok(())
     }
-}
-
-/// The configuration with the same members that begins with what these proofs lead to.
-fn next_after(
-    setup: &Setup,
-    ending: &Configuration,
-    proofs: Digest,
-) -> Result<Arc<Configuration>, String> {
-    let keys = ending.replicas().map(|id| public(&setup.replica_key(id.0)));
-    let next = Configuration::founded(
-        ending.signing_context().cluster,
-        ending.number() + 1,
-        keys.collect(),
-        ending.size().faults(),
-        ending.policy().clone(),
-        Some(proofs),
-    );
-    next.map(Arc::new).map_err(|error| error.to_string())
 }

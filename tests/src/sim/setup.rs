@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bts_core::configuration::{Configuration, Policy};
+use bts_core::crypto::hash::Digest;
 use bts_core::crypto::verified::VerifiedRoots;
 use bts_core::ids::{ClientRef, ClusterId, Incarnation, PublicKey, ReplicaId, Session};
 use bts_core::limits;
@@ -74,6 +75,24 @@ impl Setup {
         let configuration =
             Configuration::new(cluster, 1, keys.collect(), self.faults, self.policy.clone());
         Arc::new(configuration.expect("a legal size and distinct keys"))
+    }
+
+    /// The configuration with the same members that begins with what these proofs lead to.
+    pub fn configuration_after(
+        &self,
+        ending: &Configuration,
+        proofs: Digest,
+    ) -> Result<Arc<Configuration>, String> {
+        let keys = ending.replicas().map(|id| public(&self.replica_key(id.0)));
+        let next = Configuration::founded(
+            ending.signing_context().cluster,
+            ending.number() + 1,
+            keys.collect(),
+            ending.size().faults(),
+            ending.policy().clone(),
+            Some(proofs),
+        );
+        next.map(Arc::new).map_err(|error| error.to_string())
     }
 
     /// The key of a replica.

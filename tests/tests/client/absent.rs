@@ -7,7 +7,7 @@ use bts_core::message::{ClientBody, ReadMode, ReplyBody, Since};
 
 use crate::desk::{Desk, SignedTake, empty, empty_but_for, in_full, is_read, named, tuple};
 
-struct Round2 {
+pub(crate) struct Round2 {
     to: u16,
     request: RequestId,
     watch: WatchId,
@@ -15,7 +15,7 @@ struct Round2 {
     stable: Vec<OpId>,
 }
 
-fn round_2(desk: &mut Desk) -> Vec<Round2> {
+pub(crate) fn round_2(desk: &mut Desk) -> Vec<Round2> {
     let sent = desk.sent_of(|body| match body {
         ClientBody::StillEmpty {
             watch,
@@ -35,7 +35,7 @@ fn round_2(desk: &mut Desk) -> Vec<Round2> {
         .collect()
 }
 
-fn answer(desk: &mut Desk, asked: &Round2, since: Since) {
+pub(crate) fn answer(desk: &mut Desk, asked: &Round2, since: Since) {
     let body = ReplyBody::EmptySince {
         nonce: asked.nonce,
         watch: asked.watch,
@@ -271,13 +271,8 @@ fn none_c4_moved_in_round_2_takes_another_sending() {
 #[test]
 fn none_a1_after_a_declined_tuple_decisions_become_stable_anew() {
     let mut desk = Desk::new(4, 1);
-    desk.take(false, Some(Box::new(|_| None)));
-    let (enter, _) = desk.read_request();
     let entry = desk.entry(1);
-    for replica in 0..3 {
-        desk.reply(replica, enter, named(vec![in_full(&entry)]));
-    }
-    let (again, _) = desk.read_request();
+    let (enter, again) = desk.declining(&entry);
     let swap = swapped(&desk);
     let decision = desk.decision(&swap);
     let apply = |desk: &mut Desk, watch| {

@@ -159,6 +159,17 @@ impl Desk {
         })
     }
 
+    /// A swap that found this entry, declines it, and looks at it once more: its search, and that.
+    pub(crate) fn declining(&mut self, entry: &Entry) -> (RequestId, RequestId) {
+        self.take(false, Some(Box::new(|_| None)));
+        let (enter, _) = self.read_request();
+        for replica in 0..3 {
+            self.reply(replica, enter, named(vec![in_full(entry)]));
+        }
+        let (again, _) = self.read_request();
+        (enter, again)
+    }
+
     pub(crate) fn reply(&mut self, from: u16, request: RequestId, body: ReplyBody) {
         let reply = Reply { request, body };
         self.input(Input::Reply(ReplicaId(from), reply));

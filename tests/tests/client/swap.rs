@@ -2,8 +2,9 @@
 
 use bts_core::client::{Outcome, SwapWith};
 use bts_core::content::Put;
-use bts_core::message::{ClientBody, ReadMode, ReplyBody};
+use bts_core::message::{ClientBody, ReadMode, ReplyBody, Since};
 
+use crate::absent::{answer, round_2};
 use crate::desk::{Desk, by_hash, empty, in_full, named, tuple};
 
 #[test]
@@ -75,26 +76,13 @@ fn swap_declined_is_a_read_of_its_own() {
 #[test]
 fn swap_declined_tuple_that_is_gone_is_looked_for_anew() {
     let mut desk = Desk::new(4, 1);
-    desk.take(false, Some(Box::new(|_| None)));
-    let (enter, _) = desk.read_request();
     let entry = desk.entry(1);
-    for replica in 0..3 {
-        desk.reply(replica, enter, named(vec![in_full(&entry)]));
-    }
-    let (request, _) = desk.read_request();
+    let (enter, request) = desk.declining(&entry);
     for replica in 0..3 {
         desk.reply(replica, request, empty(1));
     }
-    for sent in desk.sent() {
-        if let ClientBody::StillEmpty { watch, nonce, .. } = sent.body {
-            let body = ReplyBody::EmptySince {
-                nonce,
-                watch,
-                since: bts_core::message::Since::Yes,
-                moved: Vec::new(),
-            };
-            desk.reply(sent.to, sent.request, body);
-        }
+    for asked in round_2(&mut desk) {
+        answer(&mut desk, &asked, Since::Yes);
     }
     desk.assert_pending();
     let (again, read) = desk.read_request();
