@@ -6,7 +6,8 @@ mod entry;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::crypto::hash::Digest;
 use crate::limits::SPACE_NAME_BYTES_MAX;
@@ -155,8 +156,7 @@ impl fmt::Display for ClientRef {
 }
 
 /// Name of a tuple space: 1 to [`SPACE_NAME_BYTES_MAX`] bytes of UTF-8 without control characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpaceName(Arc<str>);
 
 /// Why a text is no name of a space.
@@ -182,17 +182,30 @@ impl SpaceName {
     }
 }
 
-impl TryFrom<String> for SpaceName {
-    type Error = BadSpaceName;
-
-    fn try_from(name: String) -> Result<Self, BadSpaceName> {
-        Self::new(&name)
+impl Serialize for SpaceName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
-impl From<SpaceName> for String {
-    fn from(name: SpaceName) -> Self {
-        name.as_str().to_owned()
+/// Every id begins with a name, which is not copied before it becomes one.
+impl<'de> Deserialize<'de> for SpaceName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = SpaceName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a space")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<SpaceName, E> {
+                SpaceName::new(name).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Name)
     }
 }
 

@@ -130,10 +130,11 @@ impl PackedEntry {
         Verified::restored(value, signed, self.leaf)
     }
 
-    /// Its tuple.
-    pub(crate) fn tuple(&self) -> Tuple {
+    /// Its tuple, and who may read and take it.
+    pub(crate) fn body(&self) -> (Tuple, Option<Access>) {
         let parts = self.parts().expect("they were packed here");
-        parts.body().expect("they were packed here").0
+        let (tuple, _expiry, access) = parts.body().expect("they were packed here");
+        (tuple, access)
     }
 
     fn parts(&self) -> Option<Parts<'_>> {
@@ -182,6 +183,11 @@ impl PackedEntry {
     /// Whose entry it is.
     pub(crate) fn session(&self) -> &Arc<WriterSession> {
         &self.session
+    }
+
+    /// Which entry of it.
+    pub(crate) fn seq(&self) -> Seq {
+        self.seq
     }
 
     /// Its id.
@@ -242,8 +248,11 @@ mod tests {
         assert_eq!((after.leaf(), after.signer()), (leaf, signer));
         assert_eq!((packed.id(), packed.seq), (value.id.clone(), seq));
         assert_eq!(
-            (packed.tuple(), packed.id_parts()),
-            (value.tuple.clone(), value.id.parts())
+            (packed.body(), packed.id_parts()),
+            (
+                (value.tuple.clone(), value.access.clone()),
+                value.id.parts()
+            )
         );
         packed.bytes.len()
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{self, PathStep};
 use super::hash::{Digest, Domain, Hasher};
+use super::verified::VerifiedRoots;
 use crate::codec;
 use crate::ids::{ClusterId, PublicKey};
 use crate::limits::MERKLE_PATH_MAX;
@@ -123,6 +124,7 @@ pub struct Signer {
     key: SigningKey,
     public: PublicKey,
     context: SigningContext,
+    roots: Option<VerifiedRoots>,
 }
 
 impl fmt::Debug for Signer {
@@ -139,6 +141,17 @@ impl Signer {
             key,
             public,
             context,
+            roots: None,
+        }
+    }
+
+    /// What it signs comes back, in certificates for example, and is not checked then by whoever remembers with
+    /// it: that it is valid is known.
+    #[must_use]
+    pub fn remembering(self, roots: VerifiedRoots) -> Self {
+        Self {
+            roots: Some(roots),
+            ..self
         }
     }
 
@@ -168,6 +181,9 @@ impl Signer {
         let leaves: Vec<_> = messages.iter().map(leaf).collect();
         let (root, paths) = batch::build(&leaves);
         let signature = self.key.sign(&root_message(&root)).to_bytes();
+        if let Some(roots) = &self.roots {
+            roots.remember((root, self.public, signature));
+        }
         paths
             .into_iter()
             .map(|path| Seal { signature, path })

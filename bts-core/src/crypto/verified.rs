@@ -396,7 +396,7 @@ impl Verifier {
             return Ok(leaf);
         }
         let root = batch::root(leaf, &seal.path).ok_or(Forgery::PathTooLong)?;
-        let signed = (*signer, root, seal.signature);
+        let signed = (root, *signer, seal.signature);
         if !self.roots.contains(&signed) {
             self.checks.set(self.checks.get() + 1);
             strict(signer, &root, &seal.signature)?;
@@ -422,9 +422,9 @@ fn decode_canonical(payload: &[u8]) -> Result<Statement, Forgery> {
     }
 }
 
-/// Signer, root and signature. The signature is part of it: a known root with another signature
+/// Root, signer and signature. The signature is part of it: a known root with another signature
 /// would be taken here and refused elsewhere, and the innocent who relays it blamed (A12).
-type SignedRoot = (PublicKey, Digest, [u8; 64]);
+pub(super) type SignedRoot = (Digest, PublicKey, [u8; 64]);
 
 /// Roots that were verified, the oldest forgotten first. Clones share what they remember: all
 /// machines and threads of one process may, as the predicate is the same for everybody.
@@ -442,8 +442,9 @@ impl VerifiedRoots {
         self.cache().known.contains(root)
     }
 
-    /// Only [`Verifier::check`] calls this, after the predicate held.
-    fn remember(&self, root: SignedRoot) {
+    /// Only [`Verifier::check`] calls this, after the predicate held, and [`super::sign::Signer`] for what it
+    /// signed, as it holds for that.
+    pub(super) fn remember(&self, root: SignedRoot) {
         let mut cache = self.cache();
         if !cache.known.insert(root) {
             return;

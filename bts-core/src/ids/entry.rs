@@ -75,6 +75,9 @@ impl TryFrom<UncheckedId> for EntryId {
     }
 }
 
+/// Odd, with its bits well mixed.
+const MARK_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The runs of a path are not in their one legal form, or the root is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the id is not canonical or of a reserved kind")]
@@ -110,6 +113,27 @@ impl EntryId {
             root,
             path: &self.path,
         }
+    }
+
+    /// A number that most ids do not share. It is the same for equal ids, and easily made the same for others.
+    pub(crate) fn mark(&self) -> u64 {
+        let (mut mark, key) = match &self.root {
+            Root::Written {
+                writer,
+                session,
+                seq,
+                ..
+            } => (seq.0 ^ session.0.rotate_left(32), writer.0.as_slice()),
+            Root::Genesis { key, .. } => (0, key.as_slice()),
+        };
+        if let Some(head) = key.first_chunk() {
+            mark ^= u64::from_le_bytes(*head);
+        }
+        for run in &self.path {
+            let step = run.times.wrapping_add(u64::from(run.index) << 48);
+            mark = mark.wrapping_mul(MARK_FACTOR) ^ step;
+        }
+        mark.wrapping_mul(MARK_FACTOR)
     }
 
     /// The root.

@@ -274,14 +274,14 @@ impl Replica {
 
     /// How an entry stands here; `content` is among the contents named, if it is held.
     pub(super) fn status(&self, id: &EntryId, content: &ContentHash, asker: ClientRef) -> Status {
-        if !self.store.is_known(id) {
-            return Status::default();
+        let mut contents: Vec<_> = self.store.hashes(id).rev().collect();
+        // The one asked for comes first, then the newest.
+        if let Some(place) = contents.iter().position(|hash| hash == content) {
+            contents[..=place].rotate_right(1);
         }
-        let newest = self.store.hashes(id).rev().filter(|hash| hash != content);
-        let asked = Some(*content).filter(|hash| self.store.holds(id, hash));
-        let contents = asked.into_iter().chain(newest);
+        contents.truncate(CONTENTS_PER_STATUS_MAX);
         let mut status = Status {
-            contents: contents.take(CONTENTS_PER_STATUS_MAX).collect(),
+            contents,
             ..Status::default()
         };
         if let Some(bound) = self.store.bound(id) {
@@ -292,8 +292,10 @@ impl Replica {
             status.lock = bound.instance.locked().map(wire);
             status.promised = bound.instance.promised();
         }
-        let reserved = self.sessions.reserved_for(id, self.now);
-        status.reserved = reserved.is_some_and(|(client, _)| client != asker);
+        if !status.contents.is_empty() {
+            let reserved = self.sessions.reserved_for(id, self.now);
+            status.reserved = reserved.is_some_and(|(client, _)| client != asker);
+        }
         status
     }
 

@@ -165,6 +165,10 @@ mod tests {
     struct Item(u64, Tuple);
 
     impl Placed for Item {
+        fn head(&self) -> u64 {
+            self.place().0.head()
+        }
+
         fn place(&self) -> Place {
             // Some begin alike.
             let mut ring = Hasher::new(Domain::Ring).number(self.0).finish();

@@ -6,6 +6,7 @@ mod answer;
 mod contest;
 mod frozen;
 pub mod handover;
+mod id_map;
 mod index;
 mod on_applied;
 mod on_compare;
@@ -41,7 +42,7 @@ use crate::configuration::Configuration;
 use crate::crypto::hash::Digest;
 use crate::crypto::sign::Signer;
 use crate::crypto::verified::{VerifiedRoots, Verifier};
-use crate::ids::{ClientRef, EntryId, Incarnation, Lsn, PublicKey, ReplicaId};
+use crate::ids::{ClientRef, Incarnation, Lsn, PublicKey, ReplicaId};
 use crate::limits;
 use crate::message::{ClientBody, ClientRequest, PeerMessage, ReplyBody};
 use crate::quorum::ClusterSize;
@@ -52,6 +53,7 @@ pub use record::Record;
 pub use replay::{BadRecord, LogReader, Logged, Unreplayable};
 
 use contest::{Account, Contest};
+use id_map::IdMap;
 use on_applied::Streams;
 use on_fetch::Fetches;
 use on_forget::Forgetting;
@@ -148,11 +150,11 @@ pub struct Replica {
     gate: Gate,
     sessions: Sessions,
     /// Open instances with something to do.
-    contests: BTreeMap<EntryId, Contest>,
+    contests: IdMap<Contest>,
     /// How many of them were opened on each account.
     opened: BTreeMap<Account, usize>,
     /// Entries that blocked `in`s are being told of.
-    hints: BTreeMap<EntryId, Hint>,
+    hints: IdMap<Hint>,
     /// How long clients need to decide a Take.
     deciding: Estimate,
     streams: Streams,
@@ -176,7 +178,7 @@ impl Replica {
     pub fn new(options: Options) -> Self {
         let configuration = Arc::clone(&options.configuration);
         let context = *configuration.signing_context();
-        let signer = Signer::new(options.key.clone(), context);
+        let signer = Signer::new(options.key.clone(), context).remembering(options.roots.clone());
         assert_eq!(
             configuration.key_of(options.id),
             Some(signer.public()),
@@ -192,9 +194,9 @@ impl Replica {
             store: Store::default(),
             gate: Gate::default(),
             sessions: Sessions::new(options.run),
-            contests: BTreeMap::new(),
+            contests: IdMap::default(),
             opened: BTreeMap::new(),
-            hints: BTreeMap::new(),
+            hints: IdMap::default(),
             deciding: Estimate::default(),
             streams: Streams::default(),
             fetches: Fetches::default(),

@@ -199,7 +199,11 @@ impl Replica {
         if let Some(origin) = origin.filter(is_missing) {
             return Applied::Lacks(origin);
         }
-        let held = self.contents_of(id);
+        // Without puts it is stable from the start, and nobody asks what it removed.
+        let held = match decided.take().puts.is_empty() {
+            true => Vec::new(),
+            false => self.contents_of(id),
+        };
         self.log(Change::Decided(Arc::clone(decided)), out);
         self.count("decided");
         self.applied(decided, held);
@@ -226,7 +230,7 @@ impl Replica {
     /// A decision was applied, now or before a restart, and removed these contents.
     pub(super) fn applied(&mut self, decided: &Arc<DecidedTake>, held: Vec<HeldContent>) {
         self.stream(decided, held);
-        self.may_be_ripe(decided.id().clone());
+        self.will_be_ripe(decided.id().clone());
         if let Some((origin, _)) = decided.id().origin() {
             self.known_stable(&origin);
             self.may_be_ripe(origin);

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::id_map::{IdMap, MarkedId};
 use super::on_timer::Timer;
 use super::ranges::{RemovedRanges, WriterSession};
 use super::record::Change;
@@ -29,12 +30,12 @@ const ASK_BATCH_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Forgetting {
     /// Decisions about which something changed.
-    ripe: BTreeSet<EntryId>,
+    ripe: BTreeSet<MarkedId>,
     /// Below which number the Takes of a session are settled, as its client says.
     told: BTreeMap<ClientRef, TakeNumber>,
     /// Decisions that wait for others to log or to settle them.
-    asked: BTreeMap<EntryId, (Time, Span)>,
-    due: BTreeSet<(Time, EntryId)>,
+    asked: IdMap<(Time, Span)>,
+    due: BTreeSet<(Time, MarkedId)>,
 }
 
 /// What a kept decision waits for.
@@ -57,9 +58,19 @@ impl Replica {
         if below <= *told {
             return;
         }
-        *told = below;
-        let won: Vec<_> = self.store.won_below(&client, below).cloned().collect();
+        // Of those below what was told before, whoever applied the decision has looked.
+        let before = std::mem::replace(told, below);
+        let won: Vec<_> = self
+            .store
+            .won_between(&client, before..below)
+            .cloned()
+            .collect();
         won.into_iter().for_each(|id| self.may_be_ripe(id));
+    }
+
+    fn has_won_below(&self, client: &ClientRef, below: TakeNumber) -> bool {
+        let all = TakeNumber(0)..below;
+        self.store.won_between(client, all).next().is_some()
     }
 
     /// What a client that left said is remembered as long as one of its Takes is.
@@ -69,11 +80,26 @@ impl Replica {
         }
     }
 
+    /// A new decision: it is looked at when most of what it waits for will have come.
+    pub(super) fn will_be_ripe(&mut self, id: EntryId) {
+        self.forgetting.ripe.insert(id.into());
+        self.timers.arm(Timer::Forget, self.now + FORGET_AFTER);
+    }
+
     /// Something changed about this decision, or about a put of it.
     pub(super) fn may_be_ripe(&mut self, id: EntryId) {
-        if self.store.kept(&id).is_some() {
-            self.forgetting.ripe.insert(id);
-            self.timers.arm(Timer::Forget, self.now + FORGET_AFTER);
+        let Some(kept) = self.store.kept(&id) else {
+            return;
+        };
+        match self.ripeness(&id, kept) {
+            Ripeness::Ripe | Ripeness::Unsynced => self.will_be_ripe(id),
+            Ripeness::Others => {
+                let id = MarkedId::from(id);
+                if !self.forgetting.ripe.contains(&id) {
+                    self.ask_later(id);
+                }
+            }
+            Ripeness::Puts => {}
         }
     }
 
@@ -85,13 +111,13 @@ impl Replica {
             let Some(id) = self.forgetting.ripe.pop_first() else {
                 break;
             };
-            let Some(kept) = self.store.kept(&id) else {
+            let Some(kept) = self.store.kept(id.id()) else {
                 continue;
             };
             sessions.insert(kept.decided.take().taker());
-            match self.ripeness(&id, kept) {
-                Ripeness::Ripe => self.forget(id, &mut roots, out),
-                Ripeness::Unsynced => self.may_be_ripe(id),
+            match self.ripeness(id.id(), kept) {
+                Ripeness::Ripe => self.forget(id.into(), &mut roots, out),
+                Ripeness::Unsynced => self.will_be_ripe(id.into()),
                 Ripeness::Others => self.ask_later(id),
                 Ripeness::Puts => {}
             }
@@ -207,7 +233,7 @@ impl Replica {
             let told = self.forgetting.told.get(session).copied();
             let told = told.unwrap_or_default();
             let is_news = told > self.store.settled(session);
-            if is_news && self.store.won_below(session, told).next().is_some() {
+            if is_news && self.has_won_below(session, told) {
                 self.log(Change::Settled(*session, told), out);
             }
             if !self.sessions.is_connected(session) {
@@ -218,21 +244,21 @@ impl Replica {
         out.obsolete.extend(self.store.take_obsolete());
     }
 
-    fn ask_later(&mut self, id: EntryId) {
-        if !self.forgetting.asked.contains_key(&id) {
+    fn ask_later(&mut self, id: MarkedId) {
+        if !self.forgetting.asked.contains_key(id.id()) {
             self.ask_at(id, ASK_AFTER);
         }
     }
 
-    fn ask_at(&mut self, id: EntryId, after: Span) {
+    fn ask_at(&mut self, id: MarkedId, after: Span) {
         let at = self.now + after;
         self.forgetting.due.insert((at, id.clone()));
-        self.forgetting.asked.insert(id, (at, after));
+        self.forgetting.asked.insert(id.into(), (at, after));
     }
 
     fn ask_no_more(&mut self, id: &EntryId) {
         if let Some((at, _)) = self.forgetting.asked.remove(id) {
-            self.forgetting.due.remove(&(at, id.clone()));
+            self.forgetting.due.remove(&(at, id.clone().into()));
         }
     }
 
@@ -251,20 +277,20 @@ impl Replica {
             let after = self
                 .forgetting
                 .asked
-                .get(&id)
+                .get(id.id())
                 .map_or(ASK_AFTER, |(_, a)| *a);
-            self.ask_no_more(&id);
-            let Some(kept) = self.store.kept(&id) else {
+            self.ask_no_more(id.id());
+            let Some(kept) = self.store.kept(id.id()) else {
                 continue;
             };
-            if self.ripeness(&id, kept) != Ripeness::Others {
-                self.may_be_ripe(id);
+            if self.ripeness(id.id(), kept) != Ripeness::Others {
+                self.will_be_ripe(id.into());
                 continue;
             }
             let known = kept.forgot;
             for peer in self.connected.clone() {
                 if !known.contains(peer) {
-                    let question = PeerMessage::Fetch(FetchKey::Decision(id.clone()));
+                    let question = PeerMessage::Fetch(FetchKey::Decision(id.id().clone()));
                     out.send.push(Outgoing::Peer(peer, question));
                 }
             }

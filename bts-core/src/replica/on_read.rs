@@ -160,10 +160,8 @@ impl Replica {
     ) -> Vec<Candidate> {
         let mut bytes = 0;
         let mut candidate = |(id, hash): (EntryId, ContentHash)| {
-            let content = self
-                .store
-                .content(&id, &hash)
-                .filter(|_| full && bytes < REPLY_BYTES_MAX);
+            let is_told = full && bytes < REPLY_BYTES_MAX;
+            let content = is_told.then(|| self.store.content(&id, &hash)).flatten();
             let content = content.map(|content| content.to_wire());
             bytes += content
                 .as_ref()
@@ -218,30 +216,29 @@ impl Replica {
         let (policy, takes) = (self.options.configuration.policy(), read.mode.takes());
         let (sessions, now) = (&self.sessions, self.now);
         let (mut named, mut free) = (Vec::new(), 0);
-        self.store.visit_matches(
-            &read.space,
-            &read.template,
-            start,
-            |content, is_contested| {
-                let reserved = sessions.reserved_for(&content.id, now);
-                let elsewhere = takes && reserved.is_some_and(|(client, _)| client != *from);
-                let access = content.access.as_ref();
+        self.store
+            .visit_matches(&read.space, &read.template, start, |found| {
+                let reserved = match takes {
+                    true => sessions.reserved_for(&found.id, now),
+                    false => None,
+                };
+                let elsewhere = reserved.is_some_and(|(client, _)| client != *from);
+                let access = found.access.as_ref();
                 let is_hidden = elsewhere && mutant!(ReservationHides);
                 if policy.may(&from.key, &read.space, access, takes) && !is_hidden {
-                    let preference = match is_contested {
+                    let preference = match found.is_contested {
                         _ if elsewhere => Preference::Reserved,
                         true => Preference::Contested,
                         false => Preference::Free,
                     };
                     free += usize::from(preference == Preference::Free);
-                    named.push((preference, (content.id.clone(), content.hash)));
+                    named.push((preference, (found.id, found.held.hash())));
                 }
                 match free < limit {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
-            },
-        );
+            });
         named.sort_by_key(|(preference, _)| *preference);
         named.truncate(limit);
         named

@@ -136,11 +136,11 @@ impl Replica {
     /// True if the content is held and the policy allows the Take (A4, C7).
     pub(super) fn allows(&self, take: &TakePayload) -> bool {
         let policy = self.options.configuration.policy();
-        let content = self.store.content(&take.id, &take.content);
-        if mutant!(VoteWithoutContent) && content.is_none() {
+        let access = self.store.access(&take.id, &take.content);
+        if mutant!(VoteWithoutContent) && access.is_none() {
             return policy.allows(take, None);
         }
-        content.is_some_and(|content| policy.allows(take, content.access.as_ref()))
+        access.is_some_and(|access| policy.allows(take, access.as_ref()))
     }
 
     /// Refusing a first vote is always safe, so limits apply here and nowhere later (C7);

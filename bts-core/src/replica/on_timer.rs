@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::id_map::MarkedId;
 use super::{Outputs, Replica};
-use crate::ids::{EntryId, ReplicaId};
+use crate::ids::ReplicaId;
 use crate::message::FetchKey;
 use crate::time::Time;
 
@@ -14,7 +15,7 @@ pub(super) enum Timer {
     /// The next slice is compared in the background.
     Compare,
     /// Windows and repetitions of an open instance.
-    Contest(EntryId),
+    Contest(MarkedId),
     /// A peer is asked whether entries were removed that it did not list.
     Doubts(ReplicaId),
     /// Repetition of a fetch.
@@ -22,7 +23,7 @@ pub(super) enum Timer {
     /// Decisions that may be forgotten.
     Forget,
     /// Further blocked `in`s are told of an entry.
-    Hint(EntryId),
+    Hint(MarkedId),
     /// The position in the own stream is told.
     Position,
     /// Comparing with a peer goes on.
@@ -92,11 +93,11 @@ impl Replica {
         for timer in due {
             match timer {
                 Timer::Compare => self.on_compare_timer(out),
-                Timer::Contest(id) => self.on_contest_timer(&id, out),
+                Timer::Contest(id) => self.on_contest_timer(id.id(), out),
                 Timer::Doubts(peer) => self.on_doubts_timer(peer, out),
                 Timer::Fetch(key) => self.on_fetch_timer(&key, out),
                 Timer::Forget => self.on_forget_timer(out),
-                Timer::Hint(id) => self.on_hint_timer(&id, out),
+                Timer::Hint(id) => self.on_hint_timer(id.id(), out),
                 Timer::Position => self.on_position_timer(),
                 Timer::Sweep(peer) => self.on_sweep_timer(peer, out),
                 Timer::Tell => self.on_tell_timer(out),

@@ -178,7 +178,7 @@ impl Replica {
         self.count("ballot entered");
         let now = self.now;
         let new = || Contest::new(epoch, now, None);
-        let contest = self.contests.entry(id.clone()).or_insert_with(new);
+        let contest = self.contests.get_or_insert_with(id, new);
         contest.window_ends = None;
         contest.rivals_since = None;
         contest.repeat_at = None;
@@ -390,7 +390,7 @@ impl Replica {
 
     pub(super) fn arm_contest(&mut self, id: &EntryId) {
         if let Some(due) = self.contests.get(id).and_then(Contest::due) {
-            self.timers.arm(Timer::Contest(id.clone()), due);
+            self.timers.arm(Timer::Contest(id.clone().into()), due);
         }
     }
 

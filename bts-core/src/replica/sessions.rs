@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::id_map::IdMap;
 use super::index::TemplateIndex;
 use crate::crypto::hash::{Domain, Hasher};
 use crate::ids::{ClientRef, EntryId, RequestId, SpaceName, WatchId};
@@ -58,7 +59,7 @@ pub(super) struct Sessions {
     waiters_of: BTreeMap<SpaceName, TemplateIndex<WaiterKey>>,
     watches: BTreeMap<WatchId, Watch>,
     watches_of: BTreeMap<SpaceName, TemplateIndex<WatchId>>,
-    reservations: BTreeMap<EntryId, Reservation>,
+    reservations: IdMap<Reservation>,
     next_watch: u64,
 }
 

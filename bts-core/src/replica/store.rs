@@ -5,6 +5,7 @@
 mod admits;
 mod forget;
 mod held;
+mod present;
 mod removed;
 mod skipped;
 
@@ -12,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::id_map::IdMap;
 use super::index::Placed;
 use super::outputs::Obsolete;
 use super::record::Change;
 use crate::consensus::instance::Instance;
 use crate::consensus::promise::SignedPromise;
-use crate::content::{DecidedTake, HeldContent, TakePayload};
+use crate::content::{Access, DecidedTake, HeldContent, TakePayload};
 use crate::crypto::hash::{Digest, Domain, Hasher};
 use crate::crypto::verified::{ValidCertificate, Verified};
 use crate::ids::{
@@ -28,9 +30,18 @@ use crate::template::Template;
 
 pub(super) use admits::Admitted;
 pub(super) use held::Held;
-use held::Present;
+use present::Present;
 use removed::Removed;
 pub(super) use removed::{Kept, ReplicaSet};
+
+/// A present content that matches a template.
+pub(super) struct Match<'a> {
+    pub(super) id: EntryId,
+    pub(super) held: &'a Held,
+    pub(super) access: Option<Access>,
+    /// Whether somebody may be about to take its entry.
+    pub(super) is_contested: bool,
+}
 
 /// What a replica bound itself to in the current epoch of an entry.
 #[derive(Debug, Default)]
@@ -56,7 +67,7 @@ pub(super) struct BoundTo {
 pub(super) struct Store {
     present: Present,
     /// Entries in which the replica bound itself, or of which it knows a release.
-    bound: BTreeMap<EntryId, Box<BoundTo>>,
+    bound: IdMap<Box<BoundTo>>,
     removed: Removed,
     /// Present entries that are puts.
     live_puts: BTreeSet<EntryId>,
@@ -176,6 +187,11 @@ impl Store {
         self.present.find(id, hash).map(Held::content)
     }
 
+    /// Who may read and take the entry with this content, if it is present with it.
+    pub(super) fn access(&self, id: &EntryId, hash: &ContentHash) -> Option<Option<Access>> {
+        self.present.find(id, hash).map(|held| held.body().1)
+    }
+
     /// The acceptor's state in the current epoch of an entry.
     pub(super) fn bound(&self, id: &EntryId) -> Option<&BoundTo> {
         self.bound.get(id).map(|bound| &**bound)
@@ -203,25 +219,31 @@ impl Store {
     }
 
     /// Visits contents that match, along the ring from `start`, until the visitor has enough or a
-    /// bounded number of them was seen. It is told whether somebody may be about to take each.
+    /// bounded number of them was seen.
     pub(super) fn visit_matches(
         &mut self,
         space: &SpaceName,
         template: &Template,
         start: Digest,
-        mut visit: impl FnMut(&HeldContent, bool) -> ControlFlow<()>,
+        mut visit: impl FnMut(Match<'_>) -> ControlFlow<()>,
     ) {
         let Some(index) = self.present.index_of(space) else {
             return;
         };
         for held in index.matches(template, start).take(SCAN_MAX) {
-            let content = held.content();
-            if !template.matches(&content.tuple) {
+            let (tuple, access) = held.body();
+            if !template.matches(&tuple) {
                 continue;
             }
-            let bound = self.bound.get(&content.id);
-            let is_contested = bound.is_some_and(|bound| !bound.instance.is_untouched());
-            if visit(&content, is_contested).is_break() {
+            let id = held.id();
+            let bound = self.bound.get(&id);
+            let found = Match {
+                is_contested: bound.is_some_and(|bound| !bound.instance.is_untouched()),
+                id,
+                held,
+                access,
+            };
+            if visit(found).is_break() {
                 return;
             }
         }
@@ -284,7 +306,7 @@ impl Store {
     }
 
     fn bound_mut(&mut self, id: &EntryId) -> &mut BoundTo {
-        self.bound.entry(id.clone()).or_default()
+        self.bound.get_or_insert_with(id, Box::default)
     }
 
     /// Makes a content present. A put comes without a record of its own, in the step that removes

@@ -69,8 +69,9 @@ impl Replica {
             next_at: at,
             ..Hint::default()
         };
-        let hint = self.hints.entry(id.clone()).or_insert_with(new);
-        self.timers.arm(Timer::Hint(id.clone()), hint.next_at);
+        let hint = self.hints.get_or_insert_with(id, new);
+        self.timers
+            .arm(Timer::Hint(id.clone().into()), hint.next_at);
     }
 
     /// The time of a hint has come: whoever was told has not acted.
@@ -80,7 +81,9 @@ impl Replica {
         };
         match hint.next_at <= self.now {
             true => self.tell_next(id, out),
-            false => self.timers.arm(Timer::Hint(id.clone()), hint.next_at),
+            false => self
+                .timers
+                .arm(Timer::Hint(id.clone().into()), hint.next_at),
         }
     }
 
@@ -125,7 +128,7 @@ impl Replica {
         }
         hint.steps += 1;
         hint.next_at = until;
-        self.timers.arm(Timer::Hint(id.clone()), until);
+        self.timers.arm(Timer::Hint(id.clone().into()), until);
         self.hints.insert(id.clone(), hint);
     }
 

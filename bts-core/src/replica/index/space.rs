@@ -20,6 +20,8 @@ pub(in crate::replica) type Place = (Digest, ContentHash);
 pub(in crate::replica) trait Placed: 'static {
     /// Where it stands.
     fn place(&self) -> Place;
+    /// The first bytes of its place on the ring.
+    fn head(&self) -> u64;
     /// Its tuple.
     fn tuple(&self) -> Tuple;
 }
@@ -196,7 +198,7 @@ impl<P, T: Placed> Indexed<P, T> {
     fn new(projection: P, item: &Arc<T>) -> Self {
         Self {
             projection,
-            head: item.place().0.head(),
+            head: item.head(),
             item: Arc::clone(item),
         }
     }

@@ -2,9 +2,10 @@
 //! nothing (PROTOCOL section 7). In replay the records of what is forgotten may be there or not.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::{Kept, Store};
-use crate::ids::{ClientRef, EntryId, Lsn, TakeNumber};
+use crate::ids::{ClientRef, EntryId, Lsn, Seq, TakeNumber};
 use crate::replica::outputs::Obsolete;
 use crate::replica::ranges::{RemovedRanges, WriterSession};
 
@@ -22,13 +23,13 @@ impl Store {
         self.removed.numbered(from)
     }
 
-    /// Entries taken by Takes of this session below this number, their decisions being kept.
-    pub(in crate::replica) fn won_below(
+    /// Entries taken by Takes of this session with these numbers, their decisions being kept.
+    pub(in crate::replica) fn won_between(
         &self,
         winner: &ClientRef,
-        number: TakeNumber,
+        numbers: Range<TakeNumber>,
     ) -> impl Iterator<Item = &EntryId> {
-        self.removed.won_below(winner, number)
+        self.removed.won_between(winner, numbers)
     }
 
     /// Below which number the Takes of a session are settled, as logged.
@@ -123,11 +124,10 @@ impl Store {
     }
 
     fn purge_roots(&mut self, session: &WriterSession, first: u64, last: u64) {
-        let (first, last) = (session.id(first), session.id(last));
-        let kept = self.removed.kept_in(&first, &last);
-        let bound = self.bound.range(&first..=&last).map(|(id, _)| id.clone());
-        let live = self.present.within(&first, &last);
-        let left: BTreeSet<_> = live.chain(bound).filter(EntryId::is_root).collect();
+        let live = self.present.roots_within(session, Seq(first)..=Seq(last));
+        let kept = self.removed.kept_in(session, first..=last);
+        let bound = self.bound.roots_within(session, first..=last);
+        let left: BTreeSet<_> = live.chain(bound).collect();
         for id in kept.into_iter().chain(left) {
             self.purge(&id);
         }

@@ -2,11 +2,13 @@
 //! is forgotten, and by themselves when they were skipped (PROTOCOL section 7; C1, C6, G2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::skipped::Skipped;
 use crate::content::DecidedTake;
 use crate::ids::{ClientRef, EntryId, Lsn, ReplicaId, TakeNumber};
+use crate::replica::id_map::IdMap;
 use crate::replica::outputs::Obsolete;
 use crate::replica::ranges::{RemovedRanges, WriterSession};
 
@@ -48,9 +50,9 @@ pub(in crate::replica) struct Kept {
 /// All removed entries.
 #[derive(Debug, Default)]
 pub(super) struct Removed {
-    kept: BTreeMap<EntryId, Kept>,
+    kept: IdMap<Kept>,
     by_number: BTreeMap<Lsn, EntryId>,
-    of_winner: BTreeMap<ClientRef, BTreeSet<(TakeNumber, EntryId)>>,
+    of_winner: BTreeMap<ClientRef, BTreeMap<TakeNumber, Vec<EntryId>>>,
     /// Roots whose decisions were forgotten.
     forgotten: RemovedRanges,
     /// The records of these ranges.
@@ -104,7 +106,9 @@ impl Removed {
         self.of_winner
             .entry(winner)
             .or_default()
-            .insert((number, id.clone()));
+            .entry(number)
+            .or_default()
+            .push(id.clone());
         let kept = Kept {
             decided: Arc::clone(decided),
             lsn,
@@ -134,15 +138,15 @@ impl Removed {
         self.by_number.range(from..).filter_map(kept)
     }
 
-    /// Kept decisions of a session's Takes below this number.
-    pub(super) fn won_below(
+    /// Kept decisions of a session's Takes with these numbers.
+    pub(super) fn won_between(
         &self,
         winner: &ClientRef,
-        number: TakeNumber,
+        numbers: Range<TakeNumber>,
     ) -> impl Iterator<Item = &EntryId> {
-        let won = self.of_winner.get(winner).into_iter().flatten();
-        won.take_while(move |(won, _)| *won < number)
-            .map(|(_, id)| id)
+        let won = self.of_winner.get(winner).into_iter();
+        won.flat_map(move |won| won.range(numbers.clone()))
+            .flat_map(|(_, ids)| ids)
     }
 
     /// True if a decision of this session is kept.
@@ -163,7 +167,12 @@ impl Removed {
         let take = kept.decided.take();
         let (winner, number) = (take.taker(), take.number);
         if let Some(won) = self.of_winner.get_mut(&winner) {
-            won.remove(&(number, id.clone()));
+            if let Some(ids) = won.get_mut(&number) {
+                ids.retain(|other| other != id);
+                if ids.is_empty() {
+                    won.remove(&number);
+                }
+            }
             if won.is_empty() {
                 self.of_winner.remove(&winner);
             }
@@ -228,9 +237,12 @@ impl Removed {
     }
 
     /// Kept decisions of roots of a session from one counter to another.
-    pub(super) fn kept_in(&self, first: &EntryId, last: &EntryId) -> Vec<EntryId> {
-        let kept = self.kept.range(first..=last).map(|(id, _)| id);
-        kept.filter(|id| id.is_root()).cloned().collect()
+    pub(super) fn kept_in(
+        &self,
+        session: &WriterSession,
+        seqs: RangeInclusive<u64>,
+    ) -> Vec<EntryId> {
+        self.kept.roots_within(session, seqs)
     }
 
     pub(super) fn note_range_record(&mut self, session: &WriterSession, lsn: Lsn) {
