@@ -1,8 +1,8 @@
 //! A client of a cluster: made from its settings, connected to all replicas, shared by all who use
 //! a space of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bts_certs::Traffic;
@@ -28,6 +28,8 @@ use crate::space::Space;
 const RESEND: Span = Span::from_millis(250);
 /// Entries that a replica names in one answer.
 const CANDIDATES: u8 = 4;
+/// Signatures that were checked in this process, or made in it: valid for one client, valid for all.
+static VERIFIED: LazyLock<VerifiedRoots> = LazyLock::new(VerifiedRoots::default);
 /// Random low bits of a session, so that two processes started at once differ.
 const SESSION_RANDOM_BITS: u32 = 12;
 
@@ -122,7 +124,7 @@ impl Client {
             session,
             candidates: CANDIDATES,
             resend: RESEND,
-            roots: VerifiedRoots::default(),
+            roots: VERIFIED.clone(),
         });
         let board = Arc::new(Board::new(size.replicas()));
         let (events, received) = mpsc::channel(EVENTS_MAX);

@@ -291,7 +291,14 @@ impl Driver {
         // What came together is signed together; callers who left give tuples back, which is signed too.
         loop {
             self.deliver();
-            self.machine.sign(self.now(), &mut self.outputs);
+            let now = self.now();
+            if self
+                .machine
+                .gathers_until()
+                .is_none_or(|until| until <= now)
+            {
+                self.machine.sign(now, &mut self.outputs);
+            }
             if self.outputs.done.is_empty() {
                 break;
             }
@@ -399,6 +406,7 @@ impl Driver {
     /// When something is due, at the latest in a minute.
     fn wake(&self) -> Instant {
         let due = self.machine.deadline().map(|(at, _)| at).into_iter();
+        let due = due.chain(self.machine.gathers_until());
         let due = due.chain(self.deadlines.first().map(|(at, _)| *at));
         let due = due.chain(self.welcomed.iter().map(|(at, _)| *at));
         let due = due.chain(self.closing.iter().map(|(at, _)| *at));

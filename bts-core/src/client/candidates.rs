@@ -88,8 +88,8 @@ impl Candidates {
         self.start = start;
     }
 
-    /// Leaves out an entry, and whatever is not good enough to be taken at once.
-    pub(super) fn keep_ready(&mut self, step: &mut Step<'_>, taken: &EntryId) {
+    /// Leaves out whatever is not good enough to be taken at once.
+    pub(super) fn keep_ready(&mut self, step: &mut Step<'_>) {
         let size = step.size();
         for (id, case) in std::mem::take(&mut self.cases) {
             let hash = case
@@ -100,11 +100,29 @@ impl Candidates {
                     && !case.is_touched()
                     && !case.is_reserved(size)
             });
-            match is_ready && id != *taken {
+            match is_ready && !step.shared.siblings.is_spent(&id) {
                 true => {
+                    let case = case.put_at_rest(step);
                     self.cases.insert(id, case);
                 }
                 false => close(step, case),
+            }
+        }
+    }
+
+    /// Takes in what lay on a shelf.
+    pub(super) fn with(mut self, case: Case) -> Self {
+        self.cases.insert(case.id.clone(), case);
+        self
+    }
+
+    /// Leaves out what other operations of this client took.
+    fn drop_spent(&mut self, step: &mut Step<'_>) {
+        let siblings = &step.shared.siblings;
+        let taken = self.cases.keys().filter(|id| siblings.has_taken(id));
+        for id in taken.cloned().collect::<Vec<_>>() {
+            if let Some(case) = self.cases.remove(&id) {
+                close(step, case);
             }
         }
     }
@@ -138,8 +156,12 @@ impl Candidates {
         refused: &BTreeMap<EntryId, Refused>,
         wake: &mut Wake,
     ) -> Option<Choice> {
+        self.drop_spent(step);
         let mut choices = Vec::new();
         for (choice, place, is_touched) in self.standing_present(step, wake) {
+            if step.shared.siblings.leave_to_other(&choice.id, step.key) {
+                continue;
+            }
             let Some(case) = self.cases.get(&choice.id) else {
                 continue;
             };
@@ -158,8 +180,13 @@ impl Candidates {
 
     /// Puts work into the entries that cannot be returned as they are: write-back and help.
     pub(super) fn settle(&mut self, step: &mut Step<'_>, wake: &mut Wake) {
+        self.drop_spent(step);
         let size = step.size();
         for case in self.cases.values_mut() {
+            // Who is engaged in it brings it to its end.
+            if step.shared.siblings.leave_to_other(&case.id, step.key) {
+                continue;
+            }
             if case.ripe_at > step.now {
                 wake.at(case.ripe_at);
                 continue;

@@ -11,6 +11,7 @@ use super::replies::Refusals;
 use super::step::Step;
 use super::writeback::WriteBack;
 use crate::consensus::certificate::Value;
+use crate::content::HeldContent;
 use crate::crypto::verified::ValidCertificate;
 use crate::ids::{ContentHash, EntryId, Epoch, OpId, ReplicaId};
 use crate::limits::{CONTENTS_PER_STATUS_MAX, EPOCH_MAX};
@@ -78,6 +79,37 @@ impl Case {
             help: None,
             released: None,
         }
+    }
+
+    /// A put of a decision of ours, which these replicas applied.
+    pub(super) fn of_put(
+        step: &Step<'_>,
+        put: &HeldContent,
+        holders: impl Iterator<Item = ReplicaId>,
+    ) -> Self {
+        let mut case = Self::new(put.id.clone(), step.now, step.now);
+        let sighting = Sighting {
+            contents: BTreeSet::from([put.hash]),
+            epoch: Epoch(0),
+            first: None,
+            lock: None,
+            reserved: false,
+        };
+        case.sightings = holders.map(|holder| (holder, sighting.clone())).collect();
+        case.contents.insert(put.hash, Fitted::of(put));
+        case
+    }
+
+    /// Ends what was under way about it: another operation may go on with it.
+    pub(super) fn put_at_rest(mut self, step: &mut Step<'_>) -> Self {
+        self.fetch.close(step);
+        self.fetch = Fetch::default();
+        self.write_back
+            .take()
+            .into_iter()
+            .for_each(|it| it.close(step));
+        self.help.take().into_iter().for_each(|it| it.close(step));
+        self
     }
 
     /// The content that most replicas hold, of those that the operation may be looking for.

@@ -15,7 +15,7 @@ use crate::tuple::Tuple;
 pub(super) struct Fitted {
     pub(super) tuple: Tuple,
     pub(super) access: Option<Access>,
-    /// Who sent it: the hash binds neither the signature of an entry nor the proof of a put, so
+    /// Who sent it, if it is not verified: the hash binds neither the signature of an entry nor the proof of a put, so
     /// those who reported the same hash answer for neither.
     pub(super) from: ReplicaId,
     content: Content,
@@ -42,6 +42,17 @@ impl Fitted {
             held: None,
         };
         Some((hash, fitted))
+    }
+
+    /// A content that we hold ourselves.
+    pub(super) fn of(held: &HeldContent) -> Self {
+        Self {
+            tuple: held.tuple.clone(),
+            access: held.access.clone(),
+            from: ReplicaId::default(),
+            content: held.to_wire(),
+            held: Some(held.clone()),
+        }
     }
 
     /// The content with its signatures checked, which it takes to relay it.

@@ -9,7 +9,7 @@ use super::candidates::Choice;
 use super::case;
 use super::contents::Fitted;
 use super::help::{LockRound, is_above, release_to_wire};
-use super::pace::{Backoff, Wake, grace};
+use super::pace::{Backoff, Wake, grace_of_votes};
 use super::replies::Refusals;
 use super::step::Step;
 use crate::consensus::certificate::{Statement, Value, VoteKind};
@@ -230,6 +230,9 @@ impl Engagement {
             step.accuse(vote.replica(), "answered a Take with a vote for another");
             return None;
         }
+        if self.round.is_none() {
+            step.shared.pace.on_timely(vote.replica());
+        }
         self.firsts.count(vote);
         let fast = step.size().fast_quorum();
         if let Some(certificate) = self.firsts.certificate(&ours, fast) {
@@ -275,7 +278,7 @@ impl Engagement {
         let pace = &mut step.shared.pace;
         let prompt = open.iter().filter(|r| !pace.is_slow(**r, step.now)).count();
         let can_be_fast = self.firsts.voters() + prompt >= step.size().fast_quorum();
-        let until = since + grace(took);
+        let until = since + grace_of_votes(took);
         if can_be_fast && step.now < until {
             return wake.at(until);
         }

@@ -19,6 +19,7 @@ mod pace;
 mod read;
 mod replies;
 mod requests;
+mod siblings;
 mod step;
 mod take;
 mod takes;
@@ -249,11 +250,19 @@ impl Client {
             Input::Tick => {}
         }
         self.on_time(now, out);
+        self.wake_freed(now, out);
     }
 
     /// True if something waits to be signed.
     pub fn has_unsigned(&self) -> bool {
         self.shared.has_unsigned()
+    }
+
+    /// Until when what waits to be signed had better wait for more, if it had: operations that run side by side
+    /// fall into step, and share signatures from then on. The wait is short beside what they take.
+    pub fn gathers_until(&self) -> Option<Time> {
+        let others = self.live.len().saturating_sub(self.shared.unsigned());
+        self.shared.gathers_until().filter(|_| others > 0)
     }
 
     /// Signs what waits for it, and sends it.
@@ -270,6 +279,7 @@ impl Client {
                     None
                 });
             }
+            self.wake_freed(now, out);
         }
     }
 
@@ -361,6 +371,14 @@ impl Client {
         for key in due {
             let letters = self.shared.requests.repeat(key, now);
             self.shared.post(letters, out);
+            self.step(now, key, out, |_, _| None);
+        }
+    }
+
+    /// Lets operations go on that left an entry to another one. Each of these has come to an end with it, so
+    /// that this ends too.
+    fn wake_freed(&mut self, now: Time, out: &mut Outputs) {
+        while let Some(key) = self.shared.siblings.next_freed() {
             self.step(now, key, out, |_, _| None);
         }
     }

@@ -11,13 +11,20 @@ const GRACE_MIN: Span = Span::from_millis(1);
 const GRACE_MAX: Span = Span::from_millis(250);
 /// However slow replicas are, nothing is put off for longer because of that.
 const PATIENCE_MAX: Span = Span::from_millis(500);
-/// How long a replica that was too late is not waited for.
+/// A replica that was too late so many times, and never in time between them, is slow: to be late once
+/// happens to everybody who is busy, and what a quorum decides without the others costs all of them more.
+const LATE_MAX: u32 = 3;
+/// What happens so shortly after one another to several operations is one and the same lateness.
+const LATE_APART: Span = Span::from_millis(10);
+/// How long a slow replica is not waited for. Then it has one chance.
 const SLOW_FOR: Span = Span::from_millis(1000);
 
 /// What is known of the replicas' speed.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     connected: BTreeSet<ReplicaId>,
+    /// How often each was late since it was in time, and when it was counted.
+    late: BTreeMap<ReplicaId, (u32, Time)>,
     slow_until: BTreeMap<ReplicaId, Time>,
     /// How long each takes to answer.
     answering: BTreeMap<ReplicaId, Estimate>,
@@ -28,7 +35,7 @@ impl Pace {
     /// A connection is up: the replica gets a new chance.
     pub(super) fn on_connected(&mut self, replica: ReplicaId) {
         self.connected.insert(replica);
-        self.slow_until.remove(&replica);
+        self.on_timely(replica);
     }
 
     /// A connection ended.
@@ -38,7 +45,19 @@ impl Pace {
 
     /// A quorum answered, and a grace later the replica still had not.
     pub(super) fn on_late(&mut self, replica: ReplicaId, now: Time) {
-        self.slow_until.insert(replica, now + SLOW_FOR);
+        let (count, counted_at) = self.late.entry(replica).or_default();
+        if *count == 0 || now.since(*counted_at) >= LATE_APART {
+            (*count, *counted_at) = (count.saturating_add(1), now);
+        }
+        if *count >= LATE_MAX {
+            self.slow_until.insert(replica, now + SLOW_FOR);
+        }
+    }
+
+    /// It answered while it was waited for.
+    pub(super) fn on_timely(&mut self, replica: ReplicaId) {
+        self.late.remove(&replica);
+        self.slow_until.remove(&replica);
     }
 
     /// A replica answered.
@@ -85,6 +104,12 @@ impl Pace {
 /// How much longer to wait for the others when a quorum took so long.
 pub(super) fn grace(took: Span) -> Span {
     Span::from_micros(took.as_micros() / 2).clamp(GRACE_MIN, GRACE_MAX)
+}
+
+/// How much longer to wait for the last first votes, when a quorum of them took so long: without them it
+/// takes another round, and so no less.
+pub(super) fn grace_of_votes(took: Span) -> Span {
+    took.clamp(GRACE_MIN, GRACE_MAX)
 }
 
 /// Waits that double.

@@ -23,6 +23,8 @@ pub(super) struct Reading {
     request: RequestId,
     is_asked: bool,
     mode: ReadMode,
+    /// How many entries each replica is to name, at most.
+    count: usize,
     replies: Replies,
     absence: Absence,
     refusals: Refusals,
@@ -63,7 +65,20 @@ impl Reading {
         template: Template,
         mode: ReadMode,
     ) -> Self {
+        let count = usize::from(step.shared.options.candidates);
+        Self::begin_with(step, space, template, mode, count)
+    }
+
+    /// Asks all replicas for so many entries.
+    pub(super) fn begin_with(
+        step: &mut Step<'_>,
+        space: SpaceName,
+        template: Template,
+        mode: ReadMode,
+        count: usize,
+    ) -> Self {
         let mut reading = Self::of(step, Candidates::new(space, template, 0), mode);
+        reading.count = count;
         reading.ask(step);
         reading
     }
@@ -79,6 +94,7 @@ impl Reading {
             request: step.shared.requests.draw(),
             is_asked: false,
             mode,
+            count: usize::from(step.shared.options.candidates),
             replies: Replies::default(),
             absence: Absence::new(),
             refusals: Refusals::default(),
@@ -99,7 +115,7 @@ impl Reading {
             template: self.candidates.template.clone(),
             mode: self.mode,
             start,
-            candidates: step.shared.options.candidates.min(CANDIDATES_MAX as u8),
+            candidates: self.count.min(CANDIDATES_MAX) as u8,
             full: full.unwrap_or_default(),
         });
         step.ask_as(self.request, step.everyone(), body);
@@ -110,10 +126,24 @@ impl Reading {
         request == self.request
     }
 
+    /// Hands over what it found and has not used, with the time when it was asked.
+    pub(super) fn rest(&mut self) -> (Time, Candidates) {
+        let Candidates {
+            space, template, ..
+        } = &self.candidates;
+        let new = Candidates::new(space.clone(), template.clone(), 0);
+        (self.began, std::mem::replace(&mut self.candidates, new))
+    }
+
     /// Ends it for good and hands over what it found, with the time when it was asked.
     pub(super) fn into_candidates(self, step: &mut Step<'_>) -> (Time, Candidates) {
         step.close(self.request);
         (self.began, self.candidates)
+    }
+
+    /// True if all replicas have answered.
+    pub(super) fn is_answered(&self, step: &Step<'_>) -> bool {
+        step.others(self.replies.all()).is_empty()
     }
 
     /// True if an answer to this request is for this reading.
@@ -250,6 +280,13 @@ impl Reading {
             empty,
             moved: ops,
         };
+        if self
+            .quorum
+            .as_ref()
+            .is_none_or(|quorum| !quorum.has_settled)
+        {
+            step.shared.pace.on_timely(from);
+        }
         self.replies.record(from, answer);
         self.on_quorum(step);
     }
@@ -299,11 +336,12 @@ impl Reading {
         }
         let missing = step.others(self.replies.all());
         let pace = &mut step.shared.pace;
-        if step.now >= quorum.settle_at {
+        let is_over = step.now >= quorum.settle_at;
+        if is_over {
             let late = missing.iter();
             late.for_each(|replica| pace.on_late(*replica, step.now));
         }
-        quorum.has_settled = missing.iter().all(|r| pace.is_slow(*r, step.now));
+        quorum.has_settled = is_over || missing.iter().all(|r| pace.is_slow(*r, step.now));
         if !quorum.has_settled {
             wake.at(quorum.settle_at);
         }

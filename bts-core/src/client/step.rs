@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::pace::Pace;
 use super::requests::{Key, Letter, Requests};
+use super::siblings::Siblings;
 use super::takes::TakeNumbers;
 use super::warm::Warm;
 use super::{Op, Options, Outputs};
@@ -22,6 +23,13 @@ use crate::misbehavior::Forgery;
 use crate::quorum::ClusterSize;
 use crate::time::{Span, Time};
 
+/// Which part of the time that replicas need to answer may be spent on waiting for more to be signed together.
+const GATHER_FRACTION: u64 = 16;
+/// Less than this is no time in which a program could wait.
+const GATHER_MIN: Span = Span::from_millis(1);
+/// However slow they are, no more than this is.
+const GATHER_MAX: Span = Span::from_millis(10);
+
 /// What all operations of a client share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -33,17 +41,20 @@ pub(super) struct Shared {
     pub(super) takes: TakeNumbers,
     pub(super) pace: Pace,
     pub(super) warm: Warm,
+    pub(super) siblings: Siblings,
     /// Operations to be begun in the background.
     pub(super) background: Vec<Op>,
     /// What waits to be signed, and for which operation.
     unsigned: Vec<(Key, Kind, Vec<u8>)>,
+    /// When the first of it came.
+    unsigned_since: Time,
     written: u64,
 }
 
 impl Shared {
     pub(super) fn new(options: Options) -> Self {
         let context = *options.configuration.signing_context();
-        let signer = Signer::new(options.key.clone(), context);
+        let signer = Signer::new(options.key.clone(), context).remembering(options.roots.clone());
         let me = ClientRef {
             key: signer.public(),
             session: options.session,
@@ -57,14 +68,30 @@ impl Shared {
             takes: TakeNumbers::default(),
             pace: Pace::default(),
             warm: Warm::default(),
+            siblings: Siblings::default(),
             background: Vec::new(),
             unsigned: Vec::new(),
+            unsigned_since: Time::ZERO,
             written: 0,
         }
     }
 
     pub(super) fn has_unsigned(&self) -> bool {
         !self.unsigned.is_empty()
+    }
+
+    /// How many messages wait to be signed.
+    pub(super) fn unsigned(&self) -> usize {
+        self.unsigned.len()
+    }
+
+    /// Until when they wait for more.
+    pub(super) fn gathers_until(&self) -> Option<Time> {
+        let quorum = self.options.configuration.size().ack_quorum();
+        let span = self.pace.patience(quorum).as_micros() / GATHER_FRACTION;
+        let span = Span::from_micros(span).min(GATHER_MAX);
+        let is_worth_it = self.has_unsigned() && span >= GATHER_MIN;
+        is_worth_it.then(|| self.unsigned_since + span)
     }
 
     /// Signs all that waits for it, with one signature.
@@ -322,6 +349,9 @@ impl Step<'_> {
     }
 
     fn sign(&mut self, kind: Kind, payload: Vec<u8>) {
+        if !self.shared.has_unsigned() {
+            self.shared.unsigned_since = self.now;
+        }
         self.shared.unsigned.push((self.key, kind, payload));
     }
 

@@ -6,21 +6,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::candidates::Choice;
+use super::candidates::{Candidates, Choice};
+use super::case::Case;
 use super::engage::{End, Engagement};
 use super::pace::Wake;
 use super::read::{Reading, Verdict};
 use super::step::Step;
+use super::warm::Origin;
 use super::{Op, Outcome, SwapWith};
+use crate::consensus::certificate::VoteKind;
 use crate::content::{Access, DecidedTake, Put, TakePayload};
 use crate::crypto::sign::{Kind, SignedBytes};
 use crate::ids::{EntryId, ReplicaId, RequestId, SpaceName};
 use crate::message::{ClientBody, Found, ReadMode, Refused, Removal, ReplyBody};
 use crate::template::Template;
+use crate::time::Time;
 
 /// A take under way.
 pub(super) struct Take {
     reading: Reading,
+    /// The entry that lay ready for it.
+    warm: Option<EntryId>,
     with: Option<SwapWith>,
     stage: Stage,
     refused: BTreeMap<EntryId, Refused>,
@@ -74,12 +80,19 @@ impl Take {
         let mode = if wait { ReadMode::In } else { ReadMode::Enter };
         let patience = step.patience();
         let warm = &mut step.shared.warm;
-        let reading = match warm.pick(&space, &template, step.now, patience) {
-            Some(candidates) => Reading::warm(step, candidates, mode),
+        let siblings = &step.shared.siblings;
+        let ready = warm.pick(&space, &template, step.now, patience, siblings);
+        let warm = ready.as_ref().map(|case| case.id.clone());
+        let reading = match ready {
+            Some(case) => {
+                let candidates = Candidates::new(space, template, 0).with(case);
+                Reading::warm(step, candidates, mode)
+            }
             None => Reading::begin(step, space, template, mode),
         };
         Self {
             reading,
+            warm,
             with,
             stage: Stage::Choosing,
             refused: BTreeMap::new(),
@@ -98,6 +111,9 @@ impl Take {
     ) -> Option<Outcome> {
         if let Some(next) = self.next.as_mut().filter(|next| next.asked(request)) {
             next.on_reply(step, from, request, body);
+            if next.is_answered(step) {
+                self.stock_next(step);
+            }
             return None;
         }
         match &mut self.stage {
@@ -168,6 +184,7 @@ impl Take {
             Stage::Choosing => false,
             Stage::Signing(signing) => {
                 step.shared.takes.settle(signing.1.number);
+                step.shared.siblings.disengage(&signing.1.id);
                 false
             }
             Stage::Declining(reading) => {
@@ -231,6 +248,7 @@ impl Take {
             step.shared.takes.settle(number);
             return Some(Outcome::Malformed(malformed.to_string()));
         }
+        step.shared.siblings.engage(&choice.id, step.key);
         self.stage = Stage::Signing(Box::new((choice, payload)));
         None
     }
@@ -242,6 +260,7 @@ impl Take {
         };
         let (choice, payload) = *signing;
         let Some(case) = self.reading.candidates.case(&choice.id) else {
+            step.shared.siblings.disengage(&payload.id);
             return step.shared.takes.settle(payload.number);
         };
         let take = step.shared.verifier.own(Kind::Take, payload, signed);
@@ -258,26 +277,45 @@ impl Take {
             &self.reading.candidates.space,
             &self.reading.candidates.template,
         );
-        let (warm, patience) = (&step.shared.warm, step.patience());
-        if self.next.is_none() && warm.is_looping(space, template, step.now, patience) {
+        if self.next.is_some() {
+            return;
+        }
+        let (patience, warm) = (step.patience(), &mut step.shared.warm);
+        if let Some(count) = warm.wants(space, template, step.now, patience) {
             let (space, template) = (space.clone(), template.clone());
-            self.next = Some(Reading::begin(step, space, template, ReadMode::Enter));
+            let mode = ReadMode::Enter;
+            self.next = Some(Reading::begin_with(step, space, template, mode, count));
         }
     }
 
-    /// Keeps what was found for the next take of the same template.
-    fn keep_warm(&mut self, step: &mut Step<'_>, taken: &EntryId) {
-        let next = self.next.take().map(|next| {
-            let (asked_at, mut candidates) = next.into_candidates(step);
-            candidates.keep_ready(step, taken);
-            (asked_at, candidates)
-        });
-        let next = next.filter(|(_, candidates)| !candidates.is_empty());
-        let (space, template) = (
-            &self.reading.candidates.space,
-            &self.reading.candidates.template,
-        );
-        step.shared.warm.on_won(space, template, step.now, next);
+    /// What was found for the next takes is there for all operations of this client.
+    fn stock_next(&mut self, step: &mut Step<'_>) {
+        if let Some(next) = self.next.take() {
+            let (asked_at, candidates) = next.into_candidates(step);
+            stock(step, asked_at, candidates, Origin::Named);
+        }
+    }
+
+    /// What was found besides is for the next takes of the same template.
+    fn keep_warm(&mut self, step: &mut Step<'_>) {
+        let reading = &mut self.reading;
+        let (space, template) = (&reading.candidates.space, &reading.candidates.template);
+        let (space, template) = (&space.clone(), &template.clone());
+        let lay_ready = self.warm.is_some();
+        step.shared
+            .warm
+            .on_won(space, template, step.now, lay_ready);
+        let rest = reading.rest();
+        let next = self.next.take().map(|next| next.into_candidates(step));
+        for (asked_at, candidates) in next.into_iter().chain([rest]) {
+            stock(step, asked_at, candidates, Origin::Named);
+        }
+        if let Stage::Spreading(spreading) = &self.stage {
+            let (space, template) = (space.clone(), template.clone());
+            if let Some(puts) = spreading.candidates(step, Candidates::new(space, template, 0)) {
+                stock(step, step.now, puts, Origin::Put);
+            }
+        }
     }
 
     /// An `rdp` for equal tuples: rule 2 on replies that are synced, unlike those of Enter (A9).
@@ -295,10 +333,18 @@ impl Take {
         };
         engagement.close(step);
         step.shared.takes.settle(engagement.take().number);
+        step.shared.siblings.disengage(&engagement.take().id);
         let choice = engagement.choice;
+        let is_won = matches!(end, End::Won(_));
+        if !is_won && self.warm.take().is_some_and(|warm| warm == choice.id) {
+            let candidates = &self.reading.candidates;
+            let (space, template) = (&candidates.space, &candidates.template);
+            step.shared.warm.on_lost(space, template);
+        }
         match end {
             End::Won(decided) => return self.on_won(step, &choice, decided),
             End::Lost(decided) => {
+                step.shared.siblings.on_taken(&decided, step.now);
                 self.reading.candidates.on_decided(step, &decided);
             }
             End::Released(certificate) => {
@@ -322,6 +368,7 @@ impl Take {
         choice: &Choice,
         decided: Arc<DecidedTake>,
     ) -> Option<Outcome> {
+        step.shared.siblings.on_taken(&decided, step.now);
         let decision = decided.to_wire();
         if self.with.is_some() {
             let applied = true;
@@ -350,8 +397,8 @@ impl Take {
     fn finish(&mut self, step: &mut Step<'_>, outcome: Outcome) -> Option<Outcome> {
         if !self.is_abandoned {
             match &outcome {
-                Outcome::Found(taken) | Outcome::Swapped { taken, .. } => {
-                    self.keep_warm(step, &taken.id);
+                Outcome::Found(_) | Outcome::Swapped { .. } => {
+                    self.keep_warm(step);
                 }
                 _ => {}
             }
@@ -380,6 +427,21 @@ impl Spreading {
         }
     }
 
+    /// What it put in place, as far as it matches: who applied it holds that, so it may be taken as if they had
+    /// reported it. Nothing, if others were after what it took: they are to have their turn.
+    fn candidates(&self, step: &Step<'_>, mut candidates: Candidates) -> Option<Candidates> {
+        if self.decided.certificate().kind() != VoteKind::First {
+            return None;
+        }
+        for put in self.decided.puts() {
+            if candidates.template.matches(&put.tuple) {
+                let case = Case::of_put(step, &put, self.applied.iter().copied());
+                candidates = candidates.with(case);
+            }
+        }
+        Some(candidates)
+    }
+
     fn outcome(&self) -> Outcome {
         let puts = self.decided.puts();
         Outcome::Swapped {
@@ -387,6 +449,14 @@ impl Spreading {
             put: puts.into_iter().map(|put| put.id).collect(),
         }
     }
+}
+
+/// Puts what is good enough on the shelf.
+fn stock(step: &mut Step<'_>, known_at: Time, mut candidates: Candidates, origin: Origin) {
+    candidates.keep_ready(step);
+    let shared = &mut *step.shared;
+    let siblings = &shared.siblings;
+    shared.warm.stock(known_at, candidates, origin, siblings);
 }
 
 /// Nobody waits for the tuple any more: it is written again, as it was.

@@ -5,6 +5,7 @@ use super::candidates::{Candidates, Dropped, close};
 use super::case::{self, Case, Sighting};
 use super::contents::Fitted;
 use super::help::release_to_wire;
+use super::siblings::Taken;
 use super::step::Step;
 use crate::consensus::certificate::SealedVote;
 use crate::content::{Content, Outcome};
@@ -159,6 +160,11 @@ impl Candidates {
     }
 
     fn see(&mut self, step: &mut Step<'_>, from: ReplicaId, report: Checked, ripe_at: Time) {
+        match step.shared.siblings.on_report(&report.id, step.now) {
+            Some(Taken::Told) => return,
+            Some(Taken::TellAgain(decided)) => return step.spread([from], decided.to_wire()),
+            None => {}
+        }
         match self.dropped.get(&report.id) {
             Some(Dropped::Decided(_)) if mutant!(MissedDecideNotAsked) => return,
             Some(Dropped::Decided(decided)) => return step.spread([from], decided.to_wire()),

@@ -2,10 +2,44 @@
 
 use bts_core::client::{Outcome, SwapWith};
 use bts_core::content::Put;
+use bts_core::ids::EntryId;
 use bts_core::message::{ClientBody, ReadMode, ReplyBody, Since};
 
 use crate::absent::{answer, round_2};
 use crate::desk::{Desk, by_hash, empty, in_full, named, tuple};
+
+/// A worker that swaps one tuple again and again begins with its Take: who applied the swap holds what it put.
+#[test]
+fn swap_r43c_goes_on_with_its_own_put() {
+    let mut desk = Desk::new(4, 1);
+    let next = || Some(Box::new(|_: &_| Some(vec![Put::from(tuple(2))])) as SwapWith);
+    desk.take(true, next());
+    let (request, _) = desk.read_request();
+    let entry = desk.entry(1);
+    (0..3).for_each(|replica| desk.reply(replica, request, named(vec![in_full(&entry)])));
+    assert_eq!(swap_all_agree(&mut desk), entry.id);
+    desk.take(true, next());
+    let put = swap_all_agree(&mut desk);
+    assert_eq!(Some(put), entry.id.put(0));
+}
+
+/// All replicas vote for the Take that was just sent, and apply it; the entry that it takes.
+fn swap_all_agree(desk: &mut Desk) -> EntryId {
+    let (request, take, _) = desk.take_request();
+    for replica in 0..4 {
+        let vote = desk.first_vote(replica, &take);
+        desk.reply(replica, request, vote);
+    }
+    let request = desk.sent()[0].request;
+    let (id, op) = (take.payload.id.clone(), take.op);
+    for replica in 0..3 {
+        let id = id.clone();
+        desk.reply(replica, request, ReplyBody::Applied { id, op });
+    }
+    assert!(matches!(desk.outcome(), Outcome::Swapped { .. }));
+    desk.sent();
+    id
+}
 
 #[test]
 fn swap_is_done_when_q_applied_it() {
