@@ -27,7 +27,7 @@ pub struct Checked {
     report: Option<Box<Report>>,
 }
 
-/// Reads the store in a directory from end to end, and verifies each chunk. With the settings of
+/// Reads the store in a directory from end to end, and verifies all of it. With the settings of
 /// the replica it is also replayed, as at a start. Nothing is changed; nobody else may use it.
 pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreError> {
     let dir = &match settings {
@@ -140,7 +140,7 @@ fn inspect(mut replica: Replica, options: Option<&Options>) -> Option<Box<Report
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Totals {
-            chunks,
+            files,
             records,
             living,
             bytes,
@@ -161,7 +161,7 @@ impl fmt::Display for Checked {
             f,
             "incarnation {incarnation}, {used}, {closed}; {peers} peers met"
         )?;
-        writeln!(f, "{records} records in {chunks} chunks, {bytes} bytes")?;
+        writeln!(f, "{records} records in {files} files, {bytes} bytes")?;
         for (name, count) in self.kinds {
             writeln!(f, "  {count:>10} {name}")?;
         }

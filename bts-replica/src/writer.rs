@@ -142,6 +142,9 @@ fn work<S: Store>(mut store: S, jobs: &jobs::Receiver<Job>, done: &mpsc::Unbound
             Ok(told) => drop(done.send(told)),
             Err(error) => return drop(done.send(Done::Failed(store, error))),
         }
+        if let Err(error) = store.tend() {
+            return drop(done.send(Done::Failed(store, error)));
+        }
     }
     drop(done.send(Done::Ended(store)));
 }

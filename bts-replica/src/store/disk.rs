@@ -1,34 +1,59 @@
-//! The store on disk: one redb file with a table of chunks. One transaction is one commit.
+//! The store on disk: an append-only log. One commit is one write and one sync.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bts_core::codec;
 use bts_core::ids::{Incarnation, Lsn};
 use bts_core::memory::Peers;
-use bts_core::replica::{Obsolete, Record, Unreplayable};
-use redb::{ReadableTable, Table, WriteTransaction};
+use bts_core::replica::{Obsolete, Unreplayable};
 
-use super::backend::Failure;
 use super::ballast::Ballast;
-use super::chunks::{CHUNK_BYTES, Chunks, Totals};
+use super::compact::{Compaction, STEP_BYTES, set_records_length};
 use super::files::{Closed, Dir, io_error};
-use super::format::{self, Identity, Owner, State};
-use super::open::{
-    Broken, CHUNKS, HEAD, OpenLog, broken_error, create, guard, look_at_log, open_log, read_head,
-};
-use super::replay::{Bad, Replay};
+use super::folder::{Directory, Folder};
+use super::format::{self, Changes, FileId, Identity, Part, SEGMENT_BYTES, State};
+use super::frame::{self, FRAME_BYTES, HEADER_BYTES, Salt};
+use super::living::Living;
+use super::open::{Examined, create, examine};
+use super::parts::{Parts, Totals};
+use super::replay::Replay;
+use super::segments::{Place, Segments};
 use super::{Batch, Log, Store, StoreError};
+
+/// More bytes of records are divided into several commits.
+const COMMIT_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
+/// Memory for the next commit that is kept.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
+/// Where in the buffer of a commit the body of its frame begins.
+const BODY: usize = HEADER_BYTES + FRAME_BYTES;
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct DiskStore {
     dir: Dir,
+    place: Place,
     ballast: Ballast,
-    /// `None` after a failure, until it is opened again.
-    log: Option<OpenLog>,
-    owner: Owner,
+    salt: Salt,
     state: State,
-    chunks: Chunks,
+    parts: Parts,
+    log: Writing,
+    buffer: Vec<u8>,
+    /// What is written anew, and then what takes the place of it with the next commit.
+    compaction: Option<Compaction>,
+    compacted: Option<Vec<(Part, Living)>>,
+    /// Bytes committed since the last step of that.
+    added: u64,
+}
+
+/// Whether the log can be added to.
+#[derive(Debug)]
+enum Writing {
+    /// It is only looked at.
+    Never,
+    /// Not after a failure, until it is opened again.
+    Failed,
+    Open(Box<Segments>),
 }
 
 /// What was found in a directory.
@@ -46,29 +71,38 @@ impl DiskStore {
     /// Opens the store of this replica, or makes it where there is none.
     pub(crate) fn open(path: &Path, identity: &Identity) -> Result<(Self, Found), StoreError> {
         let dir = Dir::take(path)?;
+        let folder = Arc::new(Directory(path.to_owned()));
+        Self::open_in(dir, folder, identity)
+    }
+
+    /// The same with the files of the log in `folder`.
+    pub(super) fn open_in(
+        dir: Dir,
+        folder: Arc<dyn Folder>,
+        identity: &Identity,
+    ) -> Result<(Self, Found), StoreError> {
+        let place = Place::new(folder, dir.path());
         let closed = dir.closed()?;
-        let is_new = !dir.log().exists();
-        if is_new {
-            if closed.is_some() {
-                let (path, what) = (dir.log(), "the file is gone".into());
-                return Err(StoreError::Damaged { path, what });
-            }
-            create(&dir, identity)?;
-        }
-        let log = open_log(&dir, &Ballast::new(dir.path()))?;
-        let store = Self::of_log(dir, log)?;
-        if store.owner.identity != *identity {
+        let (examined, is_new) = match examine(&place)? {
+            Some(examined) => (examined, false),
+            None if closed.is_some() => return Err(place.damaged("log-*", "the log is gone")),
+            None => (Self::create(&place, identity)?, true),
+        };
+        if examined.state.owner.identity != *identity {
             return Err(StoreError::Foreign {
-                path: store.dir.log(),
-                theirs: store.owner.identity.to_string(),
+                path: place.path,
+                theirs: examined.state.owner.identity.to_string(),
                 ours: identity.to_string(),
             });
         }
+        let mut store = Self::of_log(dir, place, &examined);
         store.compare(closed.as_ref())?;
         if let Err(error) = store.ballast.take() {
-            tracing::warn!("{}: no room can be kept back: {error}", path.display());
+            let path = store.dir.path().display();
+            tracing::warn!("{path}: no room can be kept back: {error}");
         }
         store.dir.set_closed(None)?;
+        store.take_over(examined)?;
         let found = match (is_new, closed) {
             (true, _) => Found::Nothing,
             (false, Some(_)) => Found::Closed,
@@ -80,50 +114,78 @@ impl DiskStore {
     /// Opens a store to look at it, whosever it is. Nothing of it is changed.
     pub(crate) fn inspect(path: &Path) -> Result<(Self, Found), StoreError> {
         let dir = Dir::hold(path)?;
+        let place = Place::new(Arc::new(Directory(path.to_owned())), path);
         let closed = dir.closed()?;
-        let log = look_at_log(&dir)?;
-        let store = Self::of_log(dir, log)?;
+        let examined = examine(&place)?.ok_or_else(|| place.damaged("", "there is no log"))?;
+        let store = Self::of_log(dir, place, &examined);
         store.compare(closed.as_ref())?;
         let found = closed.map_or(Found::Left, |_| Found::Closed);
         Ok((store, found))
     }
 
-    fn of_log(dir: Dir, log: OpenLog) -> Result<Self, StoreError> {
-        let ballast = Ballast::new(dir.path());
-        let (owner, state) = guard(&dir, || read_head(&dir, &log.database))?;
-        Ok(Self {
+    fn create(place: &Place, identity: &Identity) -> Result<Examined, StoreError> {
+        create(place, identity)?;
+        examine(place)?.ok_or_else(|| place.damaged("", "what was just made is gone"))
+    }
+
+    fn of_log(dir: Dir, place: Place, examined: &Examined) -> Self {
+        Self {
+            ballast: Ballast::new(dir.path()),
             dir,
-            ballast,
-            log: Some(log),
-            owner,
-            state,
-            chunks: Chunks::default(),
-        })
+            place,
+            salt: examined.salt,
+            state: examined.state.clone(),
+            parts: Parts::default(),
+            log: Writing::Never,
+            buffer: new_buffer(),
+            compaction: None,
+            compacted: None,
+            added: 0,
+        }
+    }
+
+    /// From now on the log is added to.
+    fn take_over(&mut self, examined: Examined) -> Result<(), StoreError> {
+        if let Some(torn) = examined.torn {
+            let path = self.place.path.join(torn.file.to_string());
+            tracing::warn!(
+                "{}: what stands at byte {} is no whole commit and is cut off: it was not durable \
+                 when the replica ended, so nothing was promised that depends on it",
+                path.display(),
+                torn.end
+            );
+        }
+        self.salt = examined.salt;
+        self.state = examined.state;
+        let place = self.place.clone();
+        let mut log = Segments::take(place, self.salt, self.state.tail, examined.others)?;
+        log.harden(examined.last, examined.last_begins, &self.state)?;
+        self.log = Writing::Open(Box::new(log));
+        Ok(())
     }
 
     /// A log that was closed stands as it stood then.
     fn compare(&self, closed: Option<&Closed>) -> Result<(), StoreError> {
-        let same = |closed: &Closed| *closed == self.closed();
-        if closed.is_none_or(same) {
+        if closed.is_none_or(|closed| *closed == self.closed()) {
             return Ok(());
         }
-        Err(self
-            .damaged("it is not as it was when it was closed: an older copy, or altered".into()))
+        let what = "it is not as it was when it was closed: an older copy, or altered";
+        Err(self.place.damaged(self.state.tail.file, what))
     }
 
     fn closed(&self) -> Closed {
         Closed {
             commits: self.state.commits,
-            sum: self.state.sum,
+            seal: self.state.seal,
         }
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
-        self.owner.incarnation
+        self.state.owner.incarnation
     }
 
     pub(crate) fn identity(&self) -> &Identity {
-        &self.owner.identity
+        &self.state.owner.identity
     }
 
     pub(crate) fn is_confirmed(&self) -> bool {
@@ -136,202 +198,238 @@ impl DiskStore {
 
     /// Records no replay needs any more, as the machine says that was made from them.
     pub(crate) fn note_obsolete(&mut self, obsolete: &[Obsolete]) {
-        obsolete
-            .iter()
-            .for_each(|record| self.chunks.retire(record));
+        obsolete.iter().for_each(|record| self.parts.retire(record));
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        self.chunks.totals()
+        self.parts.totals()
     }
 
-    fn damaged(&self, what: String) -> StoreError {
-        let path = self.dir.log();
-        StoreError::Damaged { path, what }
-    }
-
-    /// What a failure of redb means. The file is of no use until it is opened again.
-    fn failed(&mut self, broken: Broken) -> StoreError {
-        let failure = self.log.take().and_then(|log| {
-            let failure = log.watch.take();
-            // It fails as well, or it does not: whatever it leaves is looked at again.
-            drop(log);
-            failure
-        });
-        let path = self.dir.log();
-        match failure {
-            Some(Failure::Sync(source)) => {
-                let last = self.state.last;
-                StoreError::Sync { path, source, last }
-            }
-            Some(Failure::Access(source)) => {
-                let error = io_error(&path, "write")(source);
-                if matches!(error, StoreError::Full { .. }) {
-                    self.ballast.drop_it();
-                }
-                error
-            }
-            None => broken_error(&path, broken),
+    fn segments(&mut self) -> Result<&mut Segments, StoreError> {
+        match &mut self.log {
+            Writing::Open(log) => Ok(log),
+            Writing::Failed | Writing::Never => Err(StoreError::Engine {
+                path: self.place.path.clone(),
+                what: "the log is not open for writing".into(),
+            }),
         }
     }
 
-    fn try_commit(&mut self, batch: Batch) -> Result<(), Broken> {
-        let Some(log) = &self.log else {
-            return Err(redb::StorageError::PreviousIo.into());
-        };
-        let transaction = log.database.begin_write()?;
-        let mut change = Change {
-            state: State {
-                commits: self.state.commits + 1,
-                confirmed: self.state.confirmed || batch.confirmed,
-                peers: batch.peers.unwrap_or_else(|| self.state.peers.clone()),
-                ..self.state.clone()
-            },
-            chunks: &mut self.chunks,
-        };
-        change.apply(&transaction, &batch.records, &batch.obsolete)?;
-        let state = change.state;
-        {
-            let mut head = transaction.open_table(HEAD)?;
-            head.insert("state", &*format::encode_head("state", &state))?;
+    /// After a failure the log is of no use until it was opened again.
+    fn failed(&mut self, error: StoreError) -> StoreError {
+        self.log = Writing::Failed;
+        if matches!(error, StoreError::Full { .. }) {
+            self.ballast.drop_it();
         }
-        transaction.commit()?;
-        self.state = state;
-        Ok(())
+        error
     }
-}
 
-/// One commit under way.
-struct Change<'a> {
-    state: State,
-    chunks: &'a mut Chunks,
-}
+    fn try_commit(&mut self, mut batch: Batch) -> Result<(), StoreError> {
+        let (obsolete, peers) = (std::mem::take(&mut batch.obsolete), batch.peers.take());
+        let mut lsns = Vec::with_capacity(batch.records.len());
+        for (lsn, record) in batch.records {
+            format::push_record(&mut self.buffer, lsn.0, &codec::encode(&record));
+            lsns.push(lsn.0);
+            if self.buffer.len() > COMMIT_BYTES_MAX {
+                self.write(&std::mem::take(&mut lsns), &[], Changes::default())?;
+            }
+        }
+        let changes = Changes {
+            confirmed: batch.confirmed,
+            peers,
+            ..Changes::default()
+        };
+        self.write(&lsns, &obsolete, changes)
+    }
 
-impl Change<'_> {
-    fn apply(
+    /// Writes what is in the buffer: these records; and what else is to be said.
+    fn write(
         &mut self,
-        transaction: &WriteTransaction,
-        records: &[(Lsn, Record)],
+        lsns: &[u64],
         obsolete: &[Obsolete],
-    ) -> Result<(), Broken> {
-        let mut table = transaction.open_table(CHUNKS)?;
-        let mut draft = Draft::default();
-        let (mut added, mut added_bytes) = (0, 0);
-        for (lsn, record) in records {
-            let bytes = codec::encode(record);
-            if draft.body.len() + bytes.len() > CHUNK_BYTES && !draft.lsns.is_empty() {
-                (added, added_bytes) = (added + 1, added_bytes + draft.body.len());
-                self.add(&mut table, std::mem::take(&mut draft))?;
+        mut changes: Changes,
+    ) -> Result<(), StoreError> {
+        set_records_length(&mut self.buffer, BODY);
+        let bytes = self.buffer.len();
+        let fits = self.segments()?.fits(bytes);
+        if !fits || !lsns.iter().all(|lsn| self.parts.admits(*lsn)) {
+            self.turn()?;
+        }
+        for lsn in lsns {
+            if !self.parts.push(*lsn) {
+                let what = format!("record {lsn} does not follow what is there");
+                let path = self.place.path.clone();
+                return Err(StoreError::Engine { path, what });
             }
-            draft.push(lsn.0, &bytes);
-            self.state.last = *lsn;
         }
-        (added, added_bytes) = (added + 1, added_bytes + draft.body.len());
-        self.add(&mut table, draft)?;
-        obsolete
-            .iter()
-            .for_each(|record| self.chunks.retire(record));
-        let plan = self.chunks.plan(added, added_bytes);
-        for first in plan.remove {
-            self.remove(&mut table, first)?;
+        obsolete.iter().for_each(|record| self.parts.retire(record));
+        changes.last = lsns.last().map_or(self.state.last, |last| Lsn(*last));
+        changes.confirmed |= self.state.confirmed;
+        let gone = self.forget(changes.last);
+        let is_first = self.segments()?.is_fresh();
+        if is_first || !gone.is_empty() {
+            changes.parts = Some(self.parts.list());
         }
-        for run in plan.merge {
-            self.merge(&mut table, &run)?;
+        if is_first {
+            changes.owner = Some(self.state.owner.clone());
+            changes
+                .peers
+                .get_or_insert_with(|| self.state.peers.clone());
+        }
+        let mut buffer = std::mem::replace(&mut self.buffer, new_buffer());
+        self.append(&mut buffer, changes)?;
+        self.added += bytes as u64;
+        self.segments()?.retire(gone);
+        buffer.truncate(BODY + 4);
+        if buffer.capacity() <= BUFFER_BYTES_MAX {
+            self.buffer = buffer;
         }
         Ok(())
     }
 
-    fn add(&mut self, table: &mut Table<'_, u64, &[u8]>, draft: Draft) -> Result<(), Broken> {
-        let Some(first) = draft.lsns.first().copied() else {
+    /// Files that this commit makes superfluous.
+    fn forget(&mut self, last: Lsn) -> Vec<FileId> {
+        let mut gone = match self.compacted.take() {
+            Some(new) => self.parts.replace(new),
+            None => Vec::new(),
+        };
+        if self.parts.has_news() {
+            gone.extend(self.parts.drop_dead(last));
+        }
+        gone
+    }
+
+    /// Makes a commit of what is in the buffer and of these changes.
+    fn append(&mut self, buffer: &mut Vec<u8>, changes: Changes) -> Result<(), StoreError> {
+        let Self { state, log, .. } = self;
+        let Writing::Open(log) = log else {
             return Ok(());
         };
-        let (seal, value) = format::seal(&format::chunk_key(first), &draft.body);
-        table.insert(first, &*value)?;
-        self.state.chunks += 1;
-        self.state.sum = self.state.sum.wrapping_add(seal);
-        self.chunks.add(&draft.lsns, seal, value.len());
+        buffer.extend(codec::encode(&changes));
+        let number = (state.commits + 1, state.seal);
+        let at = log.tail().end;
+        let seal = frame::seal(buffer, HEADER_BYTES, &log.binding(), at, number);
+        log.append(buffer, state)?;
+        (state.commits, state.seal) = (number.0, seal);
+        (state.last, state.confirmed) = (changes.last, changes.confirmed);
+        if let Some(peers) = changes.peers {
+            state.peers = peers;
+        }
+        if let Some(parts) = changes.parts {
+            state.parts = parts;
+        }
+        state.tail = log.tail();
+        self.parts.set_bytes(state.tail.end);
         Ok(())
     }
 
-    fn remove(&mut self, table: &mut Table<'_, u64, &[u8]>, first: u64) -> Result<(), Broken> {
-        let Some(seal) = self.chunks.remove(first) else {
+    /// The next commits go to another file, of which the last one of this file tells.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        let state = self.state.clone();
+        let next = self.segments()?.prepare_next(&state)?;
+        let changes = Changes {
+            last: state.last,
+            confirmed: state.confirmed,
+            turn: Some(next),
+            ..Changes::default()
+        };
+        self.append(&mut new_buffer(), changes)?;
+        let part = self.parts.active().map(|(first, last, records)| Part {
+            file: self.state.tail.file,
+            end: self.state.tail.end,
+            seal: self.state.seal,
+            records,
+            first,
+            last,
+        });
+        let log = self.segments()?;
+        log.turn();
+        self.state.tail = self.segments()?.tail();
+        self.parts.seal(part.clone());
+        self.state.parts.extend(part);
+        Ok(())
+    }
+
+    /// Goes on writing anew what little lives of old files.
+    fn compact(&mut self) -> Result<(), StoreError> {
+        let Some(compaction) = &mut self.compaction else {
+            let is_idle = self.compacted.is_none() && self.added >= SEGMENT_BYTES / 16;
+            if is_idle && self.parts.has_news() {
+                self.added = 0;
+                let chosen = self.parts.choose();
+                let new = Compaction::new(self.salt, chosen);
+                self.compaction = (!new.is_empty()).then_some(new);
+            }
             return Ok(());
         };
-        table.remove(first)?;
-        self.state.chunks -= 1;
-        self.state.sum = self.state.sum.wrapping_sub(seal);
-        Ok(())
-    }
-
-    /// What lives of these chunks becomes one.
-    fn merge(&mut self, table: &mut Table<'_, u64, &[u8]>, run: &[u64]) -> Result<(), Broken> {
-        let mut draft = Draft::default();
-        for first in run {
-            let value = table.get(first)?;
-            let body = value.as_ref().and_then(|value| {
-                let (_, body) = format::unseal(&format::chunk_key(*first), value.value())?;
-                Some(body.to_vec())
-            });
-            let broken = || redb::StorageError::Corrupted(format!("chunk {first} is not intact"));
-            let body = body.ok_or_else(broken)?;
-            for (lsn, record) in format::records(&body).ok_or_else(broken)? {
-                if self.chunks.lives(*first, lsn) {
-                    draft.push(lsn, record);
+        let bytes = STEP_BYTES + 4 * std::mem::take(&mut self.added);
+        match compaction.step(&self.place, &self.parts, &self.state, bytes) {
+            Ok(false) => {}
+            Ok(true) => self.compacted = self.compaction.take().map(Compaction::done),
+            Err(error) => {
+                let made = compaction.files();
+                self.compaction = None;
+                self.parts.give_up();
+                if !matches!(error, StoreError::Full { .. }) {
+                    return Err(error);
                 }
+                // It is tried again when there is more to win.
+                self.segments()?.retire(made);
             }
         }
-        for first in run {
-            self.remove(table, *first)?;
+        Ok(())
+    }
+
+    /// What was written anew is not used.
+    fn discard(&mut self) {
+        let under_way = self.compaction.take().map(|compaction| compaction.files());
+        let done = self.compacted.take().unwrap_or_default();
+        if let Writing::Open(log) = &mut self.log {
+            log.retire(under_way.into_iter().flatten());
+            log.retire(done.into_iter().map(|(part, _)| part.file));
         }
-        self.add(table, draft)
+    }
+
+    fn try_tend(&mut self) -> Result<(), StoreError> {
+        self.compact()?;
+        match &mut self.log {
+            Writing::Open(log) => log.tend(&self.state),
+            Writing::Failed | Writing::Never => Ok(()),
+        }
     }
 }
 
-/// A chunk being made.
-#[derive(Debug, Default)]
-struct Draft {
-    lsns: Vec<u64>,
-    body: Vec<u8>,
-}
-
-impl Draft {
-    fn push(&mut self, lsn: u64, record: &[u8]) {
-        self.lsns.push(lsn);
-        format::push_record(&mut self.body, lsn, record);
-    }
+/// Room for the beginning of a file, for the head of a frame, and for the length of its records.
+fn new_buffer() -> Vec<u8> {
+    vec![0; BODY + 4]
 }
 
 impl Store for DiskStore {
     fn replay(&mut self, read: &mut dyn FnMut(Log<'_>)) -> Result<u64, StoreError> {
-        if self.log.is_none() {
-            let log = open_log(&self.dir, &self.ballast)?;
-            let (_, state) = guard(&self.dir, || read_head(&self.dir, &log.database))?;
-            (self.log, self.state) = (Some(log), state);
+        if matches!(self.log, Writing::Failed) {
+            let found = examine(&self.place)?;
+            let examined = found.ok_or_else(|| self.place.damaged("", "the log is gone"))?;
+            self.take_over(examined)?;
         }
-        let Some(log) = &self.log else {
-            return Ok(0);
-        };
-        let mut chunks = Chunks::default();
-        let mut replay = || {
-            let mut replay = Replay::new(&log.database, &mut chunks)?;
-            read(&mut replay);
-            replay.finish(&self.state)
-        };
-        let count = guard(&self.dir, || {
-            replay().map_err(|what| match what {
-                Bad::Damaged(what) => self.damaged(what),
-                Bad::Broken(broken) => broken_error(&self.dir.log(), broken),
-            })
-        })?;
-        self.chunks = chunks;
+        self.buffer = new_buffer();
+        self.discard();
+        let mut parts = Parts::default();
+        let mut replay = Replay::new(&self.place, self.salt, &self.state, &mut parts);
+        read(&mut replay);
+        let count = replay.finish()?;
+        self.parts = parts;
         Ok(count)
     }
 
     fn commit(&mut self, batch: Batch) -> Result<Option<Lsn>, StoreError> {
         match self.try_commit(batch) {
             Ok(()) => Ok(Some(self.state.last).filter(|last| *last > Lsn(0))),
-            Err(broken) => Err(self.failed(broken)),
+            Err(error) => Err(self.failed(error)),
         }
+    }
+
+    fn tend(&mut self) -> Result<(), StoreError> {
+        self.try_tend().map_err(|error| self.failed(error))
     }
 
     fn has_room(&mut self) -> Result<(), StoreError> {
@@ -342,22 +440,33 @@ impl Store for DiskStore {
     }
 
     fn unreplayable(&self, why: Unreplayable) -> StoreError {
-        let path = self.dir.log();
+        let path = self.place.path.clone();
         StoreError::Unreplayable { path, why }
     }
 
     fn close(mut self) -> Result<(), StoreError> {
-        let closed = self.closed();
-        let Some(log) = self.log.take() else {
-            return Ok(());
-        };
-        let OpenLog { database, watch } = log;
-        database.close().map_err(|error| match watch.take() {
-            Some(Failure::Access(source) | Failure::Sync(source)) => {
-                io_error(&self.dir.log(), "close")(source)
-            }
-            None => broken_error(&self.dir.log(), error.into()),
-        })?;
-        self.dir.set_closed(Some(&closed))
+        match std::mem::replace(&mut self.log, Writing::Never) {
+            Writing::Open(_) => self.dir.set_closed(Some(&self.closed())),
+            Writing::Failed | Writing::Never => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+impl DiskStore {
+    /// Where the last commit ends.
+    pub(super) fn end(&self) -> usize {
+        self.state.tail.end as usize
+    }
+
+    /// All files of the log.
+    pub(super) fn names(&self) -> std::collections::BTreeSet<String> {
+        let parts = self.state.parts.iter().map(|part| part.file.to_string());
+        parts.chain([self.tail_name()]).collect()
+    }
+
+    /// The file that is written.
+    pub(super) fn tail_name(&self) -> String {
+        self.state.tail.file.to_string()
     }
 }

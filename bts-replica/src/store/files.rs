@@ -2,7 +2,7 @@
 //!
 //! | file | what for |
 //! |---|---|
-//! | `store.redb` | the log |
+//! | `log-*`, `kept-*`, `spare-*` | the log |
 //! | `lock` | held by the process that uses it |
 //! | `closed` | says how the log stood when it was closed; not there while it is used |
 //! | `ballast` | room for hard times |
@@ -11,10 +11,11 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use bts_core::codec;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::format;
+use super::frame::{Seal, digest};
 
 /// The directory, held by this process.
 #[derive(Debug)]
@@ -28,7 +29,22 @@ pub(super) struct Dir {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Closed {
     pub(super) commits: u64,
-    pub(super) sum: u128,
+    /// Of the last, on which all before depend.
+    pub(super) seal: Seal,
+}
+
+impl Closed {
+    /// With a digest, so that it cannot be altered by accident.
+    fn encode(&self) -> Vec<u8> {
+        let body = codec::encode(self);
+        [&digest(&[b"closed", &body]), &*body].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (said, body) = bytes.split_first_chunk::<16>()?;
+        let is_intact = *said == digest(&[b"closed", body]);
+        is_intact.then(|| codec::decode_peer(body).ok()).flatten()
+    }
 }
 
 impl Dir {
@@ -69,18 +85,9 @@ impl Dir {
         })
     }
 
+    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Where the log is.
-    pub(super) fn log(&self) -> PathBuf {
-        self.path.join("store.redb")
-    }
-
-    /// Where a log is while it is made.
-    pub(super) fn unfinished(&self) -> PathBuf {
-        self.path.join("store.new")
     }
 
     /// What was said when the log was closed.
@@ -91,7 +98,7 @@ impl Dir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error(&path, "read")(error)),
         };
-        match format::decode_head("closed", &bytes) {
+        match Closed::decode(&bytes) {
             Some(closed) => Ok(Some(closed)),
             None => {
                 let what = "it was altered since it was written".into();
@@ -105,7 +112,7 @@ impl Dir {
         let path = self.closed_path();
         let done = match closed {
             Some(closed) => File::create(&path).and_then(|mut file| {
-                file.write_all(&format::encode_head("closed", closed))?;
+                file.write_all(&closed.encode())?;
                 file.sync_all()
             }),
             None => match fs::remove_file(&path) {

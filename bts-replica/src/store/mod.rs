@@ -3,17 +3,20 @@
 //! One commit makes durable what arrived while the one before was under way, and removes what no
 //! replay needs any more.
 
-mod backend;
 mod ballast;
-mod chunks;
+mod compact;
 mod disk;
 mod error;
 mod files;
+mod folder;
 mod format;
+mod frame;
+mod living;
 mod memory;
 mod open;
-mod overlay;
+mod parts;
 mod replay;
+mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -21,12 +24,12 @@ use bts_core::ids::Lsn;
 use bts_core::memory::Peers;
 use bts_core::replica::{Obsolete, Record, Unreplayable};
 
-pub(crate) use chunks::Totals;
 pub(crate) use disk::{DiskStore, Found};
 pub use error::StoreError;
 pub(crate) use files::sync_dir;
 pub(crate) use format::Identity;
 pub(crate) use memory::MemoryStore;
+pub(crate) use parts::Totals;
 
 /// What one commit is to make durable.
 #[derive(Debug, Default)]
@@ -59,6 +62,11 @@ pub(crate) trait Store: Send + 'static {
 
     /// Makes a batch durable; returns the last record of the log.
     fn commit(&mut self, batch: Batch) -> Result<Option<Lsn>, StoreError>;
+
+    /// Does a little of what can be done while nobody waits: makes ready what the next commits need.
+    fn tend(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// After [`StoreError::Full`]: whether there is room again, and some to spare.
     fn has_room(&mut self) -> Result<(), StoreError>;

@@ -2,9 +2,9 @@
 //! all that was appended before it began, so a slow disk makes larger groups. What is obsolete it
 //! deletes when it likes, or never.
 //!
-//! A loss of power leaves any first part of what was not synced. The real store leaves less: a commit is one
-//! transaction of redb, so all or nothing of the group that was being written, and nothing of what waited
-//! behind it (`bts-replica/src/store/tests/damage.rs`). Every state it can be found in is one of these.
+//! A loss of power leaves any first part of what was not synced. The real store leaves less: all or nothing
+//! of the commit that was being written, and nothing of what waited behind it
+//! (`bts-replica/src/store/tests/crash.rs`). Every state it can be found in is one of these.
 
 use std::collections::BTreeSet;
 

@@ -186,10 +186,14 @@ async fn durable_directory_of_somebody_else_is_refused() {
     let said = second();
     assert!(said.contains("holds the store of replica s1"), "{said}");
     assert!(said.contains("this is replica s0"), "{said}");
-    let log = own.join("store.redb");
-    let mut bytes = fs::read(&log).expect("it is there");
-    bytes.iter_mut().skip(4096).for_each(|byte| *byte ^= 0x55);
-    fs::write(&log, bytes).expect("the folder is ours");
+    for file in fs::read_dir(&own).expect("it is there") {
+        let log = file.expect("it is there").path();
+        let mut bytes = fs::read(&log).expect("it can be read");
+        if bytes.starts_with(b"bts log") {
+            bytes.iter_mut().skip(40).for_each(|byte| *byte ^= 0x55);
+            fs::write(&log, bytes).expect("the folder is ours");
+        }
+    }
     let said = second();
     assert!(said.contains("is damaged"), "{said}");
     assert!(said.contains("docs/storage.md"), "{said}");
