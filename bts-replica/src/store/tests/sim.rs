@@ -75,11 +75,6 @@ impl Sim {
         self.world().steps
     }
 
-    /// Bytes that are there.
-    pub(super) fn bytes(&self) -> usize {
-        self.world().bytes()
-    }
-
     /// What is there.
     pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let world = self.world();
@@ -292,6 +287,9 @@ impl Blob for Handle {
 
 fn overwrite(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     let end = at + bytes.len();
+    if bytes.is_empty() {
+        return;
+    }
     if file.len() < end {
         file.resize(end, 0);
     }
