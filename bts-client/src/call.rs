@@ -109,7 +109,8 @@ pub(crate) fn takes_from(op: &Op) -> Option<SpaceName> {
         | Op::Out { .. }
         | Op::Read { .. }
         | Op::List { .. }
-        | Op::Inspect => None,
+        | Op::Inspect
+        | Op::End { .. } => None,
     }
 }
 

@@ -209,7 +209,9 @@ impl Client {
 
     /// Closes the client, for all its clones. Operations under way are given up, new ones are
     /// refused; what goes on in the background (spreading decisions, putting back what was taken
-    /// for nobody) may take five seconds more, then the replicas are told goodbye.
+    /// for nobody) may take five seconds more. If it took anything, its session is ended, so that the
+    /// replicas forget what it took, and those of other processes with this key that crashed; within a
+    /// second. Then the replicas are told goodbye.
     pub async fn close(&self) {
         let (sender, closed) = oneshot::channel();
         self.shared.send(Command::Close(sender));
@@ -263,7 +265,8 @@ fn error_of_outcome(outcome: Outcome) -> Error {
         Outcome::Refused(Refused::IllFormed(reason) | Refused::Forged(reason)) => {
             Error::Malformed(reason)
         }
-        Outcome::Refused(Refused::SessionEnded) => refused(false, "our session was ended".into()),
+        Outcome::Refused(Refused::SessionEnded) => Error::SessionEnded,
+        Outcome::Refused(Refused::TooManySessions) => refused(false, "too many sessions".into()),
         Outcome::Refused(Refused::Ended) => refused(false, "the configuration has ended".into()),
         Outcome::Refused(Refused::Starting) => refused(false, "the replicas are starting".into()),
         Outcome::Malformed(reason) => Error::Malformed(reason),
@@ -275,7 +278,8 @@ fn error_of_outcome(outcome: Outcome) -> Error {
         | Outcome::Declined(_)
         | Outcome::None
         | Outcome::Listed(_)
-        | Outcome::Inspected(_)) => unreachable!("{other:?} is no outcome of this operation"),
+        | Outcome::Inspected(_)
+        | Outcome::Ended) => unreachable!("{other:?} is no outcome of this operation"),
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) const EVENTS_MAX: usize = 64;
 const BATCH_MAX: usize = 64;
 /// How long the background work may take after the client was closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long they may take to end our session.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the replicas may take to notice our goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,8 @@ pub(crate) struct Driver {
     inspections: BTreeSet<Handle>,
     welcomed: Vec<(Time, Welcomed)>,
     closing: Option<(Time, Vec<oneshot::Sender<()>>)>,
+    /// Whether the replicas were told that our session ends.
+    ending: bool,
     /// Operations of our own, and the handle of the next.
     own: BTreeSet<Handle>,
     next_own: u64,
@@ -71,6 +75,7 @@ impl Driver {
             inspections: BTreeSet::new(),
             welcomed: Vec::new(),
             closing: None,
+            ending: false,
             own: BTreeSet::new(),
             next_own: u64::MAX,
         }
@@ -113,6 +118,7 @@ impl Driver {
                 }
             }
             self.end_inspections();
+            self.end_session();
             self.flush();
         }
         // Whoever comes from here on is told at once; those who came before are answered.
@@ -249,12 +255,32 @@ impl Driver {
         waiting.extend(closed);
     }
 
-    /// An operation of our own, whose outcome nobody waits for.
     fn write(&mut self, space: SpaceName, put: Put) {
+        self.invoke_own(Op::Out { space, put });
+    }
+
+    /// When all is done, the replicas may forget what we took, if a quorum can be told.
+    fn end_session(&mut self) {
+        let (now, size) = (self.now(), self.config.cluster.configuration().size());
+        let is_wanted = !self.ending && self.machine.has_engaged();
+        if !is_wanted || !self.is_idle() || self.writers.len() < size.ack_quorum() {
+            return;
+        }
+        let at_most = self.in_time(END_TIMEOUT);
+        let Some((until, _)) = self.closing.as_mut().filter(|(until, _)| *until > now) else {
+            return;
+        };
+        *until = at_most.min(*until);
+        self.ending = true;
+        self.invoke_own(Op::End { own: true });
+    }
+
+    /// An operation of our own, whose outcome nobody waits for.
+    fn invoke_own(&mut self, op: Op) {
         let handle = Handle(self.next_own);
         self.next_own -= 1;
         self.own.insert(handle);
-        self.input(Input::Invoke(handle, Op::Out { space, put }));
+        self.input(Input::Invoke(handle, op));
     }
 
     fn input(&mut self, input: Input) {
@@ -366,10 +392,13 @@ impl Driver {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.own.is_empty() && self.machine.is_idle()
+    }
+
     fn is_over(&self) -> bool {
-        let is_idle = || self.own.is_empty() && self.machine.is_idle();
         let closing = self.closing.as_ref();
-        closing.is_some_and(|(until, _)| is_idle() || *until <= self.now())
+        closing.is_some_and(|(until, _)| self.is_idle() || *until <= self.now())
     }
 
     /// Lets what is queued reach the replicas: each ends its side when it has seen our end.

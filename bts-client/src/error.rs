@@ -61,6 +61,13 @@ pub enum Error {
         /// What the replicas say.
         reason: String,
     },
+    /// Another process with our key ended our session, as no replica had seen us for a minute. Whoever wants
+    /// to go on connects anew.
+    #[error(
+        "another process with our key ended this session, which the replicas had not seen for long: \
+         connect again; what was begun may still take effect"
+    )]
+    SessionEnded,
     /// The tuple or template breaks a rule of the protocol; nothing was sent.
     #[error("malformed: {0}")]
     Malformed(String),

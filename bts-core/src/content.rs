@@ -22,7 +22,7 @@ use crate::tuple::{Tuple, TupleError};
 /// replicas, so an ill-formed Take is no Take for anybody (C7).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IllFormed {
-    /// The entry names another writer than its signer, or the Take another client.
+    /// The entry names another writer than its signer, or the Take or the end of a session another client.
     #[error("signed by another key than it names")]
     ForeignSigner,
     /// The id is not in its one legal form, or is of a reserved kind.
@@ -126,6 +126,34 @@ impl From<Tuple> for Put {
             tuple,
             expiry: None,
             access: None,
+        }
+    }
+}
+
+/// R-7.12. The signed payload of the end of a session: "nobody of it wants to know any more what its Takes won,
+/// and it takes nothing more".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndPayload {
+    /// The key of the session; the signer.
+    pub key: PublicKey,
+    /// The session.
+    pub session: Session,
+}
+
+impl EndPayload {
+    /// Checks all that does not depend on a configuration.
+    pub fn well_formed(&self, signer: &PublicKey) -> Result<(), IllFormed> {
+        match self.key == *signer {
+            true => Ok(()),
+            false => Err(IllFormed::ForeignSigner),
+        }
+    }
+
+    /// The session that ends.
+    pub fn session(&self) -> ClientRef {
+        ClientRef {
+            key: self.key,
+            session: self.session,
         }
     }
 }

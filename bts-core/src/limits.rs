@@ -69,6 +69,15 @@ pub const FETCHES_PER_SENDER_MAX: usize = 4096;
 pub const EVIDENCE_MAX: usize = 256;
 /// Sessions connected per client key.
 pub const SESSIONS_PER_CLIENT_MAX: usize = 1024;
+/// Sessions of one key that are gone, have not ended, and won what is kept: at that many no further one gets a
+/// first vote.
+pub const GONE_SESSIONS_PER_CLIENT_MAX: usize = 1024;
+/// How long a session counts as present after its last connection ended, in milliseconds.
+pub const SESSION_LINGERS_MS: u64 = 60_000;
+/// Ends of sessions that won nothing that is kept, per key; the oldest is dropped.
+pub const ENDED_SESSIONS_PER_CLIENT_MAX: usize = 64;
+/// Sessions that a client ends at once.
+pub const SESSIONS_ENDED_AT_ONCE_MAX: usize = 64;
 /// Applied decisions told to a peer in one message.
 pub const APPLIED_BATCH_MAX: usize = 512;
 /// Contents in one slice of what two replicas compare.

@@ -13,7 +13,7 @@ use crate::content::{Content, Decision};
 use crate::crypto::hash::Digest;
 use crate::crypto::sign::SignedBytes;
 use crate::ids::{
-    Ballot, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, RequestId, SpaceName,
+    Ballot, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, RequestId, Session, SpaceName,
     TakeNumber, WatchId,
 };
 use crate::template::Template;
@@ -96,6 +96,10 @@ pub enum ClientBody {
         /// Where the last page ended.
         after: Option<Digest>,
     },
+    /// End this session of your key: the signed [`crate::content::EndPayload`]. Answer: `Ack`, synced.
+    EndSession(SignedBytes),
+    /// Which sessions of my key are there? Answer: `Sessions`.
+    Sessions,
 }
 
 /// A read of round 1.
@@ -276,6 +280,13 @@ pub enum ReplyBody {
         /// Where the next page starts; `None` after the last.
         next: Option<Digest>,
     },
+    /// Sessions of the asker's key.
+    Sessions {
+        /// Those that are connected here, or were a moment ago.
+        present: Vec<Session>,
+        /// Of the others those that won what is kept here, the oldest first, as many as fit.
+        gone: Vec<Session>,
+    },
 }
 
 /// An entry in a read reply.
@@ -341,7 +352,7 @@ pub enum Refused {
     Forbidden(String),
     /// No legal message.
     IllFormed(String),
-    /// The session was ended. Reserved.
+    /// The session was ended.
     SessionEnded,
     /// The replica is not ready yet.
     Starting,
@@ -351,6 +362,8 @@ pub enum Refused {
     NoRoom(String),
     /// The configuration has ended, for good: the next one is in a new cluster file.
     Ended,
+    /// Too many sessions of the key are gone and have not ended: end some, then repeat the Take.
+    TooManySessions,
 }
 
 /// How a replica is, for operators. Numbers count since its start.
@@ -451,6 +464,8 @@ pub enum PeerMessage {
     Compare(Compare),
     /// I hold the same, or this. Synced.
     Compared(Compared),
+    /// A client ended this session. Synced.
+    EndSession(SignedBytes),
 }
 
 /// A proposal with the promises that justify it.

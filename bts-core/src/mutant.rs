@@ -108,6 +108,9 @@ mutants! {
     ForgottenUnsettled, "R-7.7", "a decision is forgotten before its winner knows of it (A5)";
     ForgottenTooEarly, "R-7.7", "a decision is forgotten though others have not logged it (A6)";
     ForgottenWithPuts, "R-7.7", "a decision is forgotten though a put of it is there (A6)";
+    EndedVotedFor, "R-7.12", "a Take of a session that has ended gets a first vote";
+    LivingEnded, "R-7.12", "a client ends sessions of its key that replicas see";
+    ForeignEnd, "R-7.12", "any key may end a session of another";
     SkippedTooEasily, "R-7.3", "one peer that has forgotten an entry is believed (C1)";
     FirstVoteForgotten, "R-7.5", "a restart forgets first votes (A11)";
     PromiseForgotten, "R-7.5", "a restart forgets promises (A11)";

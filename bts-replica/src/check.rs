@@ -22,7 +22,7 @@ pub struct Checked {
     is_confirmed: bool,
     peers: usize,
     totals: Totals,
-    kinds: [(&'static str, u64); 12],
+    kinds: [(&'static str, u64); 13],
     /// As the replica made from it reports itself.
     report: Option<Box<Report>>,
 }
@@ -47,7 +47,7 @@ pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreEr
         });
     }
     let options = settings.map(|settings| options(settings, store.incarnation()));
-    let mut kinds = [0; 12];
+    let mut kinds = [0; 13];
     let (mut out, mut made) = (Outputs::default(), None);
     store.replay(&mut |log| {
         let log = log.inspect(|(_, record)| kinds[kind(record)] += 1);
@@ -78,7 +78,7 @@ pub fn check(dir: &Path, settings: Option<&Settings>) -> Result<Checked, StoreEr
     })
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "contents",
     "first votes",
     "ballots entered",
@@ -91,6 +91,7 @@ const NAMES: [&str; 12] = [
     "skipped entries",
     "settled sessions",
     "stops",
+    "ended sessions",
 ];
 
 fn kind(record: &Record) -> usize {
@@ -107,6 +108,7 @@ fn kind(record: &Record) -> usize {
         Record::Skipped(_) => 9,
         Record::Settled(..) => 10,
         Record::Stopped(_) => 11,
+        Record::Ended(_) => 12,
     }
 }
 

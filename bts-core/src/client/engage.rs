@@ -141,6 +141,10 @@ impl Engagement {
                 let valid = step.release(from, certificate, &id)?;
                 self.end_of(Outcome::Released(valid))
             }
+            ReplyBody::Refused(Refused::TooManySessions) => {
+                step.end_the_gone();
+                None
+            }
             ReplyBody::Refused(refused) => {
                 let fact = self.refusals.count(from, refused, step.size());
                 fact.map(End::Refused)

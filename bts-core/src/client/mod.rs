@@ -8,6 +8,7 @@ mod absent;
 mod candidates;
 mod case;
 mod contents;
+mod end;
 mod engage;
 mod fetch;
 mod help;
@@ -93,6 +94,12 @@ pub enum Op {
     },
     /// Asks every replica how it is. Ends when all answered, or by `Cancel`.
     Inspect,
+    /// Ends sessions of the client's key whose processes are gone, and with `own` the client's: nothing may
+    /// be asked of it afterwards.
+    End {
+        /// Whether the client's own session ends too.
+        own: bool,
+    },
 }
 
 impl fmt::Debug for Op {
@@ -107,6 +114,7 @@ impl fmt::Debug for Op {
             }
             Self::List { space, .. } => write!(f, "list({space})"),
             Self::Inspect => f.write_str("inspect"),
+            Self::End { own } => write!(f, "end(own {own})"),
         }
     }
 }
@@ -133,7 +141,9 @@ pub enum Outcome {
     Listed(Vec<Found>),
     /// What each replica reported, so far as it answered.
     Inspected(Vec<(ReplicaId, Report)>),
-    /// `f+1` replicas refuse it for good.
+    /// Sessions ended: `q` replicas know it of each.
+    Ended,
+    /// `f+1` replicas refuse it for good. `SessionEnded`: it may have had an effect all the same.
     Refused(Refused),
     /// The tuple or template breaks the bounds of the protocol; nothing was sent.
     Malformed(String),
@@ -301,6 +311,11 @@ impl Client {
         live.map_or_else(Vec::new, |live| live.answered.iter().copied().collect())
     }
 
+    /// True if the session took something, or tried to: then replicas keep something for it until it ends.
+    pub fn has_engaged(&self) -> bool {
+        self.shared.takes.any_drawn()
+    }
+
     /// True if nothing is left to be finished in the background.
     pub fn is_idle(&self) -> bool {
         self.live.values().all(|live| live.handle.is_some())
@@ -447,6 +462,9 @@ impl Client {
         let Some(live) = self.live.remove(&key) else {
             return;
         };
+        if matches!(live.operation, Operation::End(_)) {
+            self.shared.is_ending = false;
+        }
         if let Some(timer) = live.timer {
             self.timers.remove(&(timer, key));
         }

@@ -1,6 +1,7 @@
 //! The operations of a client behind one face: each takes replies and time, and ends with an
 //! outcome.
 
+use super::end::End;
 use super::inspect::Inspect;
 use super::list::List;
 use super::out::Out;
@@ -22,6 +23,7 @@ pub(super) enum Operation {
     Take(Box<Take>),
     List(Box<List>),
     Inspect(Inspect),
+    End(End),
 }
 
 /// What becomes of an operation that is cancelled.
@@ -58,6 +60,7 @@ impl Operation {
                 Self::List(Box::new(List::begin(step, space, template)))
             }
             Op::Inspect => Self::Inspect(Inspect::begin(step)),
+            Op::End { own } => Self::End(End::begin(step, own)),
         })
     }
 
@@ -66,6 +69,7 @@ impl Operation {
         match self {
             Self::Out(out) => out.on_signed(step, signed),
             Self::Take(take) => take.on_signed(step, signed),
+            Self::End(end) => end.on_signed(step, signed),
             Self::Read(_) | Self::List(_) | Self::Inspect(_) => {}
         }
     }
@@ -87,6 +91,7 @@ impl Operation {
             Self::Take(take) => take.on_reply(step, from, request, body),
             Self::List(list) => list.on_reply(step, from, request, body),
             Self::Inspect(inspect) => inspect.on_reply(step, from, body),
+            Self::End(end) => end.on_reply(step, from, request, body),
         }
     }
 
@@ -97,6 +102,7 @@ impl Operation {
             Self::Read(read) => read.advance(step, wake),
             Self::Take(take) => take.advance(step, wake),
             Self::List(list) => list.advance(step, wake),
+            Self::End(end) => end.advance(step),
         }
     }
 
@@ -114,6 +120,7 @@ impl Operation {
             },
             Self::List(_) => Cancelled::Ended(Outcome::Cancelled),
             Self::Inspect(inspect) => Cancelled::Ended(inspect.collected()),
+            Self::End(_) => Cancelled::Ended(Outcome::Unknown),
         }
     }
 }

@@ -69,6 +69,8 @@ impl Replies {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     by: BTreeMap<ReplicaId, Refused>,
+    /// Who says that our session has ended: of that nothing else is a sign.
+    ended: BTreeSet<ReplicaId>,
 }
 
 impl Refusals {
@@ -81,6 +83,11 @@ impl Refusals {
     ) -> Option<Refused> {
         if is_temporary(&refused) {
             return None;
+        }
+        if refused == Refused::SessionEnded {
+            self.ended.insert(from);
+            let is_fact = self.ended.len() >= size.fact_quorum();
+            return is_fact.then_some(refused);
         }
         self.by.insert(from, refused);
         (self.by.len() >= size.fact_quorum()).then(|| self.reason())?
@@ -100,7 +107,11 @@ impl Refusals {
 
 fn is_temporary(refused: &Refused) -> bool {
     match refused {
-        Refused::Limit(_) | Refused::Starting | Refused::NoRoom(_) | Refused::Ended => true,
+        Refused::Limit(_)
+        | Refused::Starting
+        | Refused::NoRoom(_)
+        | Refused::Ended
+        | Refused::TooManySessions => true,
         Refused::Forbidden(_)
         | Refused::IllFormed(_)
         | Refused::SessionEnded

@@ -253,7 +253,11 @@ fn is_final(body: &ReplyBody) -> bool {
         body,
         ReplyBody::Push(_)
             | ReplyBody::Refused(
-                Refused::Limit(_) | Refused::Starting | Refused::NoRoom(_) | Refused::Ended,
+                Refused::Limit(_)
+                    | Refused::Starting
+                    | Refused::NoRoom(_)
+                    | Refused::Ended
+                    | Refused::TooManySessions,
             )
     )
 }

@@ -14,10 +14,12 @@ use super::warm::Warm;
 use super::{Op, Options, Outputs};
 use crate::codec;
 use crate::consensus::certificate::{Certificate, SealedVote, Value};
-use crate::content::{DecidedTake, Decision, EntryPayload, IllFormed, Outcome, Put, TakePayload};
+use crate::content::{
+    DecidedTake, Decision, EndPayload, EntryPayload, IllFormed, Outcome, Put, TakePayload,
+};
 use crate::crypto::sign::{Kind, SignedBytes, Signer};
 use crate::crypto::verified::{ValidCertificate, Verified, VerifiedVote, Verifier};
-use crate::ids::{ClientRef, EntryId, OpId, ReplicaId, RequestId, Seq, SpaceName};
+use crate::ids::{ClientRef, EntryId, OpId, ReplicaId, RequestId, Seq, Session, SpaceName};
 use crate::message::{ClientBody, ClientRequest};
 use crate::misbehavior::Forgery;
 use crate::quorum::ClusterSize;
@@ -44,6 +46,8 @@ pub(super) struct Shared {
     pub(super) siblings: Siblings,
     /// Operations to be begun in the background.
     pub(super) background: Vec<Op>,
+    /// Whether sessions are being ended.
+    pub(super) is_ending: bool,
     /// What waits to be signed, and for which operation.
     unsigned: Vec<(Key, Kind, Vec<u8>)>,
     /// When the first of it came.
@@ -70,6 +74,7 @@ impl Shared {
             warm: Warm::default(),
             siblings: Siblings::default(),
             background: Vec::new(),
+            is_ending: false,
             unsigned: Vec::new(),
             unsigned_since: Time::ZERO,
             written: 0,
@@ -346,6 +351,22 @@ impl Step<'_> {
         payload.well_formed(&self.shared.me.key)?;
         self.sign(Kind::Take, codec::encode(payload));
         Ok(())
+    }
+
+    /// Has the end of a session of our key signed, for this operation.
+    pub(super) fn sign_end(&mut self, session: Session) {
+        let key = self.shared.me.key;
+        self.sign(
+            Kind::EndSession,
+            codec::encode(&EndPayload { key, session }),
+        );
+    }
+
+    /// Ends the sessions of our key that are gone, beside what else is done.
+    pub(super) fn end_the_gone(&mut self) {
+        if !std::mem::replace(&mut self.shared.is_ending, true) {
+            self.shared.background.push(Op::End { own: false });
+        }
     }
 
     fn sign(&mut self, kind: Kind, payload: Vec<u8>) {

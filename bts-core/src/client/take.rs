@@ -351,6 +351,9 @@ impl Take {
                 self.reading.candidates.on_released(&certificate);
             }
             End::Forgotten => self.reading.candidates.drop_removed(step, &choice.id),
+            End::Refused(Refused::SessionEnded) if !self.is_abandoned => {
+                return self.finish(step, Outcome::Refused(Refused::SessionEnded));
+            }
             End::Refused(refused) => {
                 self.refused.insert(choice.id.clone(), refused);
             }

@@ -21,6 +21,11 @@ impl TakeNumbers {
         TakeNumber(number)
     }
 
+    /// True if there was a Take.
+    pub(super) fn any_drawn(&self) -> bool {
+        self.drawn > 0
+    }
+
     /// The end of this Take is known.
     pub(super) fn settle(&mut self, number: TakeNumber) {
         self.unsettled.remove(&number.0);

@@ -120,7 +120,8 @@ impl Candidates {
             | ReplyBody::Push(_)
             | ReplyBody::NotHeld(_)
             | ReplyBody::Report(_)
-            | ReplyBody::Page { .. } => {}
+            | ReplyBody::Page { .. }
+            | ReplyBody::Sessions { .. } => {}
         }
     }
 

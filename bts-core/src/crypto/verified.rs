@@ -18,7 +18,7 @@ use crate::configuration::Configuration;
 use crate::consensus::certificate::{
     Certificate, CertificateKind, SealedVote, Statement, VoteKind,
 };
-use crate::content::{EntryPayload, TakePayload};
+use crate::content::{EndPayload, EntryPayload, TakePayload};
 use crate::ids::{PublicKey, ReplicaId};
 use crate::limits::VERIFIED_ROOTS_MAX;
 use crate::misbehavior::Forgery;
@@ -218,6 +218,16 @@ impl Verifier {
         take.well_formed(&take.signer())
             .map_err(Forgery::IllFormed)?;
         Ok(take)
+    }
+
+    /// The end of a session: signature, form, and that its signer is the key whose session it is.
+    pub fn end(&self, signed: SignedBytes) -> Result<Verified<EndPayload>, Forgery> {
+        let end: Verified<EndPayload> = self.payload(Kind::EndSession, signed)?;
+        let well_formed = end.well_formed(&end.signer());
+        if !mutant!(ForeignEnd) {
+            well_formed.map_err(Forgery::IllFormed)?;
+        }
+        Ok(end)
     }
 
     /// A payload that we signed ourselves, which needs no check.

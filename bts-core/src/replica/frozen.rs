@@ -33,6 +33,7 @@ impl Replica {
             | ClientBody::Fetch(_)
             | ClientBody::Cancel { .. }
             | ClientBody::Inspect
+            | ClientBody::Sessions
             | ClientBody::List { .. } => return false,
             // It is no request: what it could lead to would have to be logged.
             ClientBody::Dropped { .. } => {}
@@ -41,7 +42,8 @@ impl Replica {
             | ClientBody::Take(_)
             | ClientBody::Evidence(_)
             | ClientBody::Lock(_)
-            | ClientBody::Decide { .. } => {
+            | ClientBody::Decide { .. }
+            | ClientBody::EndSession(_) => {
                 self.refuse(from, message.request, Refused::NoRoom(why), out);
             }
         }

@@ -11,6 +11,7 @@ mod index;
 mod on_applied;
 mod on_compare;
 mod on_decide;
+mod on_end_session;
 mod on_fetch;
 mod on_forget;
 mod on_lock;
@@ -125,6 +126,10 @@ pub struct Limits {
     pub waiters_per_session: usize,
     /// Contents per writer key.
     pub live_contents_per_writer: usize,
+    /// Sessions of one key that are gone, have not ended, and won what is kept.
+    pub gone_sessions_per_client: usize,
+    /// How long a session counts as present after its last connection ended.
+    pub session_lingers: Span,
 }
 
 impl Default for Limits {
@@ -133,6 +138,8 @@ impl Default for Limits {
             open_votes_per_client: limits::OPEN_VOTES_PER_CLIENT_MAX,
             waiters_per_session: limits::WAITERS_PER_SESSION_MAX,
             live_contents_per_writer: limits::LIVE_CONTENTS_PER_WRITER_MAX,
+            gone_sessions_per_client: limits::GONE_SESSIONS_PER_CLIENT_MAX,
+            session_lingers: Span::from_millis(limits::SESSION_LINGERS_MS),
         }
     }
 }
@@ -145,6 +152,8 @@ pub struct Replica {
     signer: Signer,
     verifier: Verifier,
     now: Time,
+    /// When it took its first input.
+    began: Option<Time>,
     /// Durable state; changed by [`Replica::log`] only.
     store: Store,
     gate: Gate,
@@ -191,6 +200,7 @@ impl Replica {
             signer,
             verifier: Verifier::sharing(configuration, options.roots.clone()),
             now: Time::ZERO,
+            began: None,
             store: Store::default(),
             gate: Gate::default(),
             sessions: Sessions::new(options.run),
@@ -218,6 +228,7 @@ impl Replica {
     /// Takes one input to its end.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) {
         self.now = self.now.max(now);
+        self.began.get_or_insert(self.now);
         if self.stopped().is_some() {
             return self.handle_stopped(input, out);
         }
@@ -300,6 +311,8 @@ impl Replica {
             } => {
                 self.on_list(from, request, &space, &template, after, out);
             }
+            ClientBody::EndSession(end) => self.on_end_session(from, request, end, out),
+            ClientBody::Sessions => self.on_sessions(from, request, out),
         }
     }
 
@@ -334,11 +347,12 @@ impl Replica {
             PeerMessage::Released { id, certificate } => {
                 self.on_released(from, &id, certificate, out);
             }
+            PeerMessage::EndSession(end) => self.on_session_ended(from, end, out),
         }
     }
 
     fn on_client_gone(&mut self, client: ClientRef) {
-        self.sessions.disconnect(client);
+        self.leave(client);
         self.stash.forget(Principal::Client(client));
         self.forget_session(&client);
     }

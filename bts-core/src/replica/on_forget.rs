@@ -180,6 +180,10 @@ impl Replica {
         });
         self.close_fetch(&FetchKey::Decision(id.clone()));
         self.stash.wake(id);
+        // What it was put by may have waited for its end.
+        if let Some((origin, _)) = id.origin() {
+            self.may_be_ripe(origin);
+        }
         // Whatever this descends from is removed as well.
         let root = id.root_id();
         let root = (!id.is_root() && self.store.is_known(&root)).then_some(root);
@@ -215,7 +219,8 @@ impl Replica {
         let winner = take.taker();
         let told = self.forgetting.told.get(&winner).copied();
         let settled = told.unwrap_or_default().max(self.store.settled(&winner));
-        let is_settled = take.number < settled || mutant!(ForgottenUnsettled);
+        let has_ended = self.store.has_ended(&winner);
+        let is_settled = take.number < settled || has_ended || mutant!(ForgottenUnsettled);
         let logged = kept.applied.len() + 1;
         let is_logged =
             logged >= self.size.replicas() - self.size.faults() || mutant!(ForgottenTooEarly);

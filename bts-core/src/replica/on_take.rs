@@ -153,6 +153,9 @@ impl Replica {
         if voted == Some(take.op()) {
             return None;
         }
+        if let Some(refusal) = self.refuses_session(take.taker()) {
+            return Some(refusal);
+        }
         let limits = &self.options.limits;
         if take.number.0 >= settled.0.saturating_add(UNSETTLED_TAKES_MAX) {
             let why = format!("{UNSETTLED_TAKES_MAX} unsettled Takes of one session");

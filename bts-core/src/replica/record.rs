@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::ranges::WriterSession;
 use crate::consensus::certificate::{Certificate, Value};
 use crate::consensus::promise::SignedPromise;
-use crate::content::{DecidedTake, Decision, HeldContent, Outcome, Source, TakePayload};
+use crate::content::{
+    DecidedTake, Decision, EndPayload, HeldContent, Outcome, Source, TakePayload,
+};
 use crate::crypto::hash::Digest;
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, Verifier};
@@ -42,6 +44,8 @@ pub enum Record {
     Settled(ClientRef, TakeNumber),
     /// The replica stopped for good, for this purpose. No record follows.
     Stopped(Digest),
+    /// A session ended.
+    Ended(SignedBytes),
 }
 
 /// One verified step.
@@ -71,6 +75,8 @@ pub(super) enum Change {
     Settled(ClientRef, TakeNumber),
     /// The replica stopped for good.
     Stopped(Digest),
+    /// A session ended.
+    Ended(Verified<EndPayload>),
 }
 
 impl Change {
@@ -102,6 +108,7 @@ impl Change {
             Record::Skipped(id) => Self::Skipped(id),
             Record::Settled(client, number) => Self::Settled(client, number),
             Record::Stopped(purpose) => Self::Stopped(purpose),
+            Record::Ended(end) => Self::Ended(own.end(end)?),
         })
     }
 
@@ -132,6 +139,7 @@ impl Change {
             Self::Skipped(id) => Record::Skipped(id.clone()),
             Self::Settled(client, number) => Record::Settled(*client, *number),
             Self::Stopped(purpose) => Record::Stopped(*purpose),
+            Self::Ended(end) => Record::Ended(end.signed().clone()),
         }
     }
 }

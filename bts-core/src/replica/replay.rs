@@ -181,6 +181,7 @@ fn is_forgotten(record: &Record) -> bool {
         | Record::ForgotPut(_)
         | Record::Skipped(_)
         | Record::Settled(..)
-        | Record::Stopped(_) => false,
+        | Record::Stopped(_)
+        | Record::Ended(_) => false,
     }
 }

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::id_map::IdMap;
 use super::index::TemplateIndex;
 use crate::crypto::hash::{Domain, Hasher};
-use crate::ids::{ClientRef, EntryId, RequestId, SpaceName, WatchId};
-use crate::limits::{RESERVATIONS_PER_SESSION_MAX, WATCHES_PER_SESSION_MAX};
+use crate::ids::{ClientRef, EntryId, PublicKey, RequestId, Session, SpaceName, WatchId};
+use crate::limits::{
+    RESERVATIONS_PER_SESSION_MAX, SESSIONS_PER_CLIENT_MAX, WATCHES_PER_SESSION_MAX,
+};
 use crate::message::ReadMode;
 use crate::template::Template;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// A blocked operation is named by its client and the request that registered it.
 pub(super) type WaiterKey = (ClientRef, RequestId);
@@ -55,6 +57,8 @@ struct SessionState {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     sessions: BTreeMap<ClientRef, SessionState>,
+    /// Sessions that left a moment ago, by key.
+    left: BTreeMap<PublicKey, BTreeMap<Session, Time>>,
     waiters: BTreeMap<WaiterKey, Waiter>,
     waiters_of: BTreeMap<SpaceName, TemplateIndex<WaiterKey>>,
     watches: BTreeMap<WatchId, Watch>,
@@ -75,6 +79,33 @@ impl Sessions {
     pub(super) fn connect(&mut self, client: ClientRef) {
         self.disconnect(client);
         self.sessions.insert(client, SessionState::default());
+        if let Some(left) = self.left.get_mut(&client.key) {
+            left.remove(&client.session);
+        }
+    }
+
+    /// The last connection of a session ended; for so long it counts as present.
+    pub(super) fn leave(&mut self, client: ClientRef, now: Time, lingers: Span) {
+        self.disconnect(client);
+        let left = self.left.entry(client.key).or_default();
+        left.retain(|_, at| now.since(*at) < lingers);
+        left.insert(client.session, now);
+        if left.len() > SESSIONS_PER_CLIENT_MAX {
+            let first = left.iter().min_by_key(|(_, at)| **at);
+            let first = first.map(|(session, _)| *session);
+            first.map(|first| left.remove(&first));
+        }
+    }
+
+    /// Sessions of this key that are connected, or were a moment ago.
+    pub(super) fn present(&self, key: &PublicKey, now: Time, lingers: Span) -> BTreeSet<Session> {
+        let of = |session| ClientRef { key: *key, session };
+        let all = of(Session(0))..=of(Session(u64::MAX));
+        let connected = self.sessions.range(all);
+        let connected = connected.map(|(client, _)| client.session);
+        let left = self.left.get(key).into_iter().flatten();
+        let left = left.filter(|(_, at)| now.since(**at) < lingers);
+        connected.chain(left.map(|(session, _)| *session)).collect()
     }
 
     pub(super) fn disconnect(&mut self, client: ClientRef) {

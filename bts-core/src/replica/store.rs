@@ -3,6 +3,7 @@
 //! and in replay; it also knows which records it makes obsolete.
 
 mod admits;
+mod ended;
 mod forget;
 mod held;
 mod present;
@@ -29,6 +30,7 @@ use crate::limits::SCAN_MAX;
 use crate::template::Template;
 
 pub(super) use admits::Admitted;
+use ended::Ends;
 pub(super) use held::Held;
 use present::Present;
 use removed::Removed;
@@ -73,6 +75,7 @@ pub(super) struct Store {
     live_puts: BTreeSet<EntryId>,
     /// Below which number the Takes of a session are settled, and the record that says so.
     settled: BTreeMap<ClientRef, (TakeNumber, Lsn)>,
+    ends: Ends,
     /// Contents present per writer key, and undecided first votes per client key.
     written: BTreeMap<PublicKey, usize>,
     open_votes: BTreeMap<PublicKey, usize>,
@@ -119,6 +122,7 @@ impl Store {
             Change::ForgotPut(id) => self.forget_put(lsn, id),
             Change::Skipped(id) => self.skip(id),
             Change::Settled(client, number) => self.settle(lsn, client, *number),
+            Change::Ended(end) => self.end_session(lsn, end.session()),
             Change::Stopped(purpose) => self.stopped = Some(*purpose),
         }
     }
@@ -353,6 +357,7 @@ impl Store {
             self.discard(std::mem::take(&mut contents));
         }
         self.removed.keep(decided, lsn, contents);
+        self.ends.on_kept(decided.take().taker());
         for put in puts {
             // One that was skipped before its origin came stays away.
             if !self.removed.is_skipped(&put.id) {
@@ -372,6 +377,7 @@ impl Store {
             !all && (held.hash() == taken || mutant!(RemovalDropped))
         });
         self.removed.keep(decided, lsn, Vec::new());
+        self.ends.on_kept(decided.take().taker());
         let puts = decided.puts();
         puts.iter().for_each(|put| self.insert(put, None));
     }

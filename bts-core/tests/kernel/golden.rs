@@ -107,6 +107,10 @@ fn wire_hashes_golden_vectors() {
     let digest = |digest: Digest| digest.0.to_vec();
     let (entry, take) = (samples.entry(), samples.take());
     let cluster = samples.cluster();
+    let end = cluster
+        .verifier
+        .end(samples.end())
+        .expect("signed by its key");
     let order = take_order(&entry.id, Epoch(0), &take.client, take.op());
     let policy = cluster.configuration.policy().hash();
     let configuration = cluster.configuration.signing_context().configuration;
@@ -117,6 +121,8 @@ fn wire_hashes_golden_vectors() {
         ("payload.first", samples.first_vote().payload),
         ("leaf.entry", digest(entry.leaf())),
         ("leaf.take", digest(take.leaf())),
+        ("payload.end-session", samples.end().payload),
+        ("leaf.end-session", digest(end.leaf())),
         ("hash.put", digest(samples.put_hash().0)),
         ("hash.configuration", digest(configuration)),
         ("hash.policy", digest(policy)),

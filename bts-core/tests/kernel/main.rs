@@ -15,6 +15,7 @@ mod choose;
 mod comparisons;
 mod contents;
 mod crafted;
+mod endings;
 mod golden;
 mod hostile;
 mod promises;

@@ -229,7 +229,7 @@ impl Samples {
     }
 
     pub(crate) fn requests(&self) -> Vec<Named<ClientRequest>> {
-        let bodies = self.questions().into_iter().chain(self.deeds());
+        let bodies = [self.questions(), self.deeds(), self.endings()];
         let request = |(name, body)| {
             let (request, settled_below) = (RequestId(1000), TakeNumber(4));
             let request = ClientRequest {
@@ -239,7 +239,7 @@ impl Samples {
             };
             (name, request)
         };
-        bodies.map(request).collect()
+        bodies.into_iter().flatten().map(request).collect()
     }
 
     fn questions(&self) -> Vec<Named<ClientBody>> {
@@ -315,7 +315,8 @@ impl Samples {
             .findings()
             .into_iter()
             .chain(self.states())
-            .chain(self.services());
+            .chain(self.services())
+            .chain(self.told_endings());
         let request = RequestId(1000);
         bodies
             .map(|(name, body)| (name, Reply { request, body }))
@@ -491,6 +492,7 @@ impl Samples {
             ("peer.resume", PeerMessage::Resume { next: 70_000 }),
         ];
         messages.extend(self.comparisons());
+        messages.push(("peer.end-session", PeerMessage::EndSession(self.end())));
         messages
     }
 }

@@ -19,6 +19,7 @@ fn limited() -> (World, Client) {
             open_votes_per_client: 2,
             waiters_per_session: 2,
             live_contents_per_writer: 5,
+            ..Limits::default()
         },
         ..Plan::default()
     });

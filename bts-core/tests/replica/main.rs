@@ -3,6 +3,7 @@
 
 mod cast;
 mod compare;
+mod ends;
 mod forget;
 mod founding;
 mod frozen;

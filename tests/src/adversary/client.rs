@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use bts_core::client::{Input, Outputs};
 use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};
 use bts_core::content::{Content, Decision, Put};
-use bts_core::ids::{ContentHash, EntryId, Epoch, ReplicaId, RequestId, TakeNumber, WatchId};
+use bts_core::ids::{
+    ContentHash, EntryId, Epoch, ReplicaId, RequestId, Session, TakeNumber, WatchId,
+};
 use bts_core::limits::EPOCH_MAX;
 use bts_core::message::{
     ClientBody, ClientRequest, FetchKey, LockRequest, ReadMode, ReadRequest, TakeRequest,
@@ -57,7 +59,7 @@ impl HostileClient {
     }
 
     fn act(&mut self) -> Sent {
-        match self.rng.below(17) {
+        match self.rng.below(18) {
             0 | 1 => self.read(),
             2 => self.two_contents(),
             3 => self.write(),
@@ -70,6 +72,7 @@ impl HostileClient {
             13 => self.wait_much(),
             14 => self.reserve_much(),
             15 => self.flood(),
+            16 => self.end_sessions(),
             _ => self.nonsense(),
         }
     }
@@ -281,6 +284,31 @@ impl HostileClient {
     fn flood(&mut self) -> Sent {
         let said = self.replay();
         std::iter::repeat_n(said, MANY).flatten().collect()
+    }
+
+    /// Ends the own session and goes on, ends many that never were, or one of somebody else.
+    fn end_sessions(&mut self) -> Sent {
+        let (own, session) = (self.forge.public(), self.forge.session());
+        if self.rng.chance(300) {
+            return self.some_hear(ClientBody::EndSession(self.forge.end(own, session)));
+        }
+        if self.rng.chance(500) {
+            let ends = (0..MANY).flat_map(|_| {
+                let end = self.forge.end(own, Session(self.rng.number()));
+                self.some_hear(ClientBody::EndSession(end))
+            });
+            return ends.collect();
+        }
+        let lore = self.gang.lore();
+        let takes: Vec<_> = lore.takes.values().map(|(_, take)| take.taker()).collect();
+        drop(lore);
+        match self.rng.pick(&takes) {
+            Some(other) => {
+                let end = self.forge.end(other.key, other.session);
+                self.all_hear(ClientBody::EndSession(end))
+            }
+            None => self.all_hear(ClientBody::Sessions),
+        }
     }
 
     fn nonsense(&mut self) -> Sent {

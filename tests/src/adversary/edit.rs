@@ -70,6 +70,8 @@ fn edit_reply(habit: &Habit, hand: &mut Hand, mut reply: Reply) -> Reply {
         (Habit::Garble, ReplyBody::FirstVote(vote) | ReplyBody::CommitVote(vote)) => {
             garble_vote(hand, vote);
         }
+        // Whoever is there is called gone.
+        (Habit::FalseStatus, ReplyBody::Sessions { present, gone }) => gone.append(present),
         _ => {}
     }
     reply
@@ -124,6 +126,7 @@ fn garble_peer(hand: &mut Hand, mut message: PeerMessage) -> PeerMessage {
             }
         }
         PeerMessage::Relay { entry } => flip(hand, &mut entry.payload),
+        PeerMessage::EndSession(end) => flip(hand, &mut end.payload),
         PeerMessage::Promise { promise, .. } => flip(hand, &mut promise.payload),
         PeerMessage::Propose(proposal) => {
             if let Some(promise) = proposal.promises.first_mut() {

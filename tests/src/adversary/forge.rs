@@ -5,7 +5,7 @@ use bts_core::codec;
 use bts_core::configuration::Configuration;
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement, Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
-use bts_core::content::{EntryPayload, Put, TakePayload};
+use bts_core::content::{EndPayload, EntryPayload, Put, TakePayload};
 use bts_core::crypto::sign::{Kind, SignedBytes, Signer, SigningContext};
 use bts_core::ids::{
     Ballot, ClusterId, ContentHash, EntryId, Epoch, OpId, PublicKey, ReplicaId, Seq, Session,
@@ -151,6 +151,12 @@ impl ClientForge {
             puts,
         };
         self.sign_take(&payload)
+    }
+
+    /// The end of a session, of whatever key.
+    pub fn end(&self, key: PublicKey, session: Session) -> SignedBytes {
+        let payload = codec::encode(&EndPayload { key, session });
+        self.signer.sign(Kind::EndSession, payload)
     }
 
     /// A Take that may name anybody.

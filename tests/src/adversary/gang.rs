@@ -125,7 +125,7 @@ impl Lore {
             Part::Vote(vote) => self.learn_vote(vote),
             Part::Certificate(certificate) => self.learn_certificate(certificate),
             Part::Decision(decision) => self.learn_decision(decision),
-            Part::Entry(_) | Part::Take(_) | Part::Promise(_) => {}
+            Part::Entry(_) | Part::Take(_) | Part::Promise(_) | Part::End(_) => {}
         }
     }
 

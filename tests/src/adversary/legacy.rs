@@ -183,6 +183,7 @@ fn takes_of(record: &Record) -> Vec<SignedBytes> {
         | Record::ForgotPut(_)
         | Record::Skipped(_)
         | Record::Settled(..)
+        | Record::Ended(_)
         | Record::Stopped(_) => Vec::new(),
     }
 }
@@ -205,6 +206,7 @@ fn entry_of(record: &Record) -> Option<EntryId> {
         | Record::Released(_)
         | Record::ForgotRoots(..)
         | Record::Settled(..)
+        | Record::Ended(_)
         | Record::Stopped(_) => None,
     }
 }
@@ -232,9 +234,10 @@ fn forgotten(id: EntryId) -> Record {
 /// Turns a bit of what somebody else signed.
 fn forge(record: &mut Record, rng: &mut Rng) {
     let bytes = match record {
-        Record::Entry(signed) | Record::FirstVote(signed) | Record::Entered(signed, _) => {
-            &mut signed.payload
-        }
+        Record::Entry(signed)
+        | Record::FirstVote(signed)
+        | Record::Entered(signed, _)
+        | Record::Ended(signed) => &mut signed.payload,
         Record::Locked(certificate, _) | Record::Released(certificate) => &mut certificate.payload,
         Record::Decided(decision) => &mut decision.certificate.payload,
         Record::Prepared(..)

@@ -56,7 +56,8 @@ fn in_reply(body: &mut ReplyBody, change: Change<'_>) {
         | ReplyBody::FirstVote(_)
         | ReplyBody::NotHeld(_)
         | ReplyBody::Refused(_)
-        | ReplyBody::Report(_) => {}
+        | ReplyBody::Report(_)
+        | ReplyBody::Sessions { .. } => {}
     }
 }
 
@@ -92,6 +93,7 @@ fn in_peer(message: &mut PeerMessage, change: Change<'_>) {
         | PeerMessage::CommitVote(_)
         | PeerMessage::Compare(_)
         | PeerMessage::Compared(_)
+        | PeerMessage::EndSession(_)
         | PeerMessage::Fetch(_)
         | PeerMessage::NotHeld(_)
         | PeerMessage::PrepareVote(_)

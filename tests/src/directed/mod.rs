@@ -8,6 +8,7 @@ mod progress;
 mod reads;
 pub mod restarts;
 mod rights;
+mod sessions;
 pub mod stage;
 mod steps;
 
@@ -34,6 +35,7 @@ pub fn all() -> impl Iterator<Item = &'static Schedule> {
         reads::ALL,
         restarts::ALL,
         progress::ALL,
+        sessions::ALL,
     ];
     all.into_iter().flatten()
 }

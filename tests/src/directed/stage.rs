@@ -48,7 +48,7 @@ const OPEN: u8 = 0b1111;
 
 /// A client that says only what the test says in its name.
 #[derive(Debug)]
-struct Mute;
+pub(super) struct Mute;
 
 impl ClientMachine for Mute {
     fn handle(&mut self, _now: Time, _input: client::Input, _out: &mut client::Outputs) {}

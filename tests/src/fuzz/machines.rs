@@ -84,6 +84,8 @@ pub fn replica(bytes: &[u8]) {
         open_votes_per_client: LIMIT,
         waiters_per_session: LIMIT,
         live_contents_per_writer: LIMIT,
+        gone_sessions_per_client: LIMIT,
+        session_lingers: Span::from_millis(20),
     };
     let mut host = ReplicaHost {
         machine: Replica::new(options),

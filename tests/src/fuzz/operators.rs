@@ -228,7 +228,7 @@ impl Scene {
 /// Any record, of things that are known, signed by the faulty ones, or by nobody.
 fn invented(speaker: &mut Speaker<'_, '_>) -> Record {
     let id = speaker.id();
-    match speaker.draw.below(12) {
+    match speaker.draw.below(13) {
         0 => Record::Entry(speaker.entry()),
         1 => Record::FirstVote(speaker.take()),
         2 => Record::Entered(speaker.promise(), speaker.takes()),
@@ -240,6 +240,7 @@ fn invented(speaker: &mut Speaker<'_, '_>) -> Record {
         8 => Record::ForgotPut(id),
         9 => Record::Skipped(id),
         10 => Record::Settled(client(speaker), TakeNumber(u64::from(speaker.draw.byte()))),
+        11 => Record::Ended(speaker.end()),
         _ => Record::Stopped(Digest([speaker.draw.byte(); 32])),
     }
 }
@@ -300,6 +301,7 @@ fn bound_in(record: &Record) -> Option<EntryId> {
         | Record::ForgotPut(_)
         | Record::Skipped(_)
         | Record::Settled(..)
+        | Record::Ended(_)
         | Record::Stopped(_) => None,
     }
 }

@@ -134,6 +134,7 @@ fn signed() -> Seeds {
                 claim("payload", 1, signed.payload.clone());
                 claim("verify", 1, codec::encode(signed));
             }
+            Part::End(signed) => claim("verify", 7, codec::encode(signed)),
             Part::Promise(signed) => {
                 claim("payload", 3, signed.payload.clone());
                 claim("verify", 2, codec::encode(signed));

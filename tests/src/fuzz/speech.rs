@@ -24,7 +24,7 @@ impl Speaker<'_, '_> {
     }
 
     fn request_body(&mut self) -> ClientBody {
-        match self.draw.below(16) {
+        match self.draw.below(18) {
             0 => ClientBody::Out {
                 entry: self.entry(),
             },
@@ -51,6 +51,8 @@ impl Speaker<'_, '_> {
                 template: self.template(),
                 after: self.draw.once_in(2).then(|| Digest([self.draw.byte(); 32])),
             },
+            15 => ClientBody::EndSession(self.end()),
+            16 => ClientBody::Sessions,
             _ => ClientBody::Out { entry: self.take() },
         }
     }
@@ -91,7 +93,8 @@ impl Speaker<'_, '_> {
     /// What somebody correct might answer, in form.
     fn fitting(&mut self, asked: &ClientBody) -> ReplyBody {
         match asked {
-            ClientBody::Out { .. } => ReplyBody::Ack,
+            ClientBody::Out { .. } | ClientBody::EndSession(_) => ReplyBody::Ack,
+            ClientBody::Sessions => self.sessions(),
             ClientBody::Read(_) => self.found(),
             ClientBody::StillEmpty { watch, nonce, .. } => ReplyBody::EmptySince {
                 nonce: *nonce,
@@ -132,7 +135,7 @@ impl Speaker<'_, '_> {
 
     fn reply_body(&mut self) -> ReplyBody {
         let id = self.id();
-        match self.draw.below(16) {
+        match self.draw.below(17) {
             0 => ReplyBody::Ack,
             1 => self.found(),
             2 => ReplyBody::Status {
@@ -165,7 +168,17 @@ impl Speaker<'_, '_> {
             12 => ReplyBody::NotHeld(self.fetch_key()),
             13 => ReplyBody::Refused(self.refused()),
             14 => ReplyBody::Report(Box::default()),
+            15 => self.sessions(),
             _ => self.page(),
+        }
+    }
+
+    fn sessions(&mut self) -> ReplyBody {
+        let count = self.draw.below(4);
+        let mut some = || (0..count).map(|_| self.session()).collect();
+        ReplyBody::Sessions {
+            present: some(),
+            gone: some(),
         }
     }
 
@@ -194,20 +207,21 @@ impl Speaker<'_, '_> {
     }
 
     fn refused(&mut self) -> Refused {
-        match self.draw.below(7) {
+        match self.draw.below(8) {
             0 => Refused::Limit("full".into()),
             1 => Refused::Forbidden("no".into()),
             2 => Refused::IllFormed("what".into()),
             3 => Refused::SessionEnded,
             4 => Refused::Starting,
             5 => Refused::NoRoom("full".into()),
+            6 => Refused::TooManySessions,
             _ => Refused::Forged("liar".into()),
         }
     }
 
     /// Something that a replica says to another one.
     pub(super) fn peer(&mut self) -> PeerMessage {
-        match self.draw.below(16) {
+        match self.draw.below(17) {
             0 => PeerMessage::Promise {
                 promise: self.promise(),
                 takes: self.takes(),
@@ -249,6 +263,7 @@ impl Speaker<'_, '_> {
                 upto: self.draw.once_in(2).then(|| self.id()),
                 items: self.draw.once_in(2).then(|| self.items()),
             }),
+            15 => PeerMessage::EndSession(self.end()),
             _ => PeerMessage::Resume {
                 next: u64::from(self.draw.byte()),
             },

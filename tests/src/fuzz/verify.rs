@@ -95,7 +95,7 @@ pub fn verify(bytes: &[u8]) {
         let claim = Claim {
             keys,
             verifier: Verifier::new(Arc::clone(&keys.configuration)),
-            kind: draw.below(7),
+            kind: draw.below(8),
             sign: draw.once_in(2),
             key: draw.byte(),
         };
@@ -120,7 +120,8 @@ impl Claim<'_> {
             3 => self.vote(bytes),
             4 => self.certificate(bytes),
             5 => self.decision(bytes),
-            _ => self.content(bytes),
+            6 => self.content(bytes),
+            _ => self.end(bytes),
         }
     }
 
@@ -156,6 +157,15 @@ impl Claim<'_> {
             assert_eq!(take.client, take.signer());
             let again = self.verifier.take(take.signed().clone());
             assert_eq!(again.map(|again| again.op()), Ok(take.op()));
+        }
+    }
+
+    fn end(&self, bytes: &[u8]) {
+        let end = self.read(bytes, |keys, draw, signed| {
+            keys.sign(draw, Kind::EndSession, signed);
+        });
+        if let Some(Ok(end)) = end.map(|signed| self.verifier.end(signed)) {
+            assert_eq!(end.key, end.signer());
         }
     }
 

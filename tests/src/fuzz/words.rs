@@ -7,7 +7,9 @@ use bts_core::consensus::promise::PromisePayload;
 use bts_core::content::{Content, Decision, Put, TakePayload};
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::SignedBytes;
-use bts_core::ids::{Ballot, ContentHash, EntryId, Epoch, OpId, ReplicaId, SpaceName, TakeNumber};
+use bts_core::ids::{
+    Ballot, ContentHash, EntryId, Epoch, OpId, ReplicaId, Session, SpaceName, TakeNumber,
+};
 use bts_core::message::{Candidate, FetchKey, Given, LockRequest, Removal, Status, TakeRequest};
 use bts_core::template::{Pattern, Template};
 use bts_core::tuple::{FieldType, Tuple};
@@ -68,6 +70,21 @@ impl Speaker<'_, '_> {
                 template: self.template(),
             },
         }
+    }
+
+    /// A session of some client.
+    pub(super) fn session(&mut self) -> Session {
+        Session(self.draw.below(4) as u64)
+    }
+
+    /// The end of a session; some are of a key that did not sign.
+    pub(super) fn end(&mut self) -> SignedBytes {
+        let session = self.session();
+        let Some(forge) = self.draw.pick(self.clients) else {
+            return self.take();
+        };
+        let key = self.draw.pick(self.clients).unwrap_or(forge).public();
+        forge.end(key, session)
     }
 
     /// A replica, real or not.

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use bts_core::codec;
 use bts_core::consensus::certificate::{Certificate, SealedVote, Statement};
 use bts_core::consensus::promise::PromisePayload;
-use bts_core::content::{Decision, EntryPayload, TakePayload};
+use bts_core::content::{Decision, EndPayload, EntryPayload, TakePayload};
 use bts_core::crypto::sign::SignedBytes;
 use bts_core::message::{
     Candidate, ClientBody, Given, LockRequest, PeerMessage, Removal, ReplyBody, Status,
@@ -56,6 +56,8 @@ fn body(body: &ClientBody) -> String {
         ClientBody::Cancel { waiter } => format!("cancel {waiter}"),
         ClientBody::Inspect => "inspect".to_owned(),
         ClientBody::List { template, .. } => format!("list {}", short_template(template)),
+        ClientBody::EndSession(end) => end_of(end),
+        ClientBody::Sessions => "sessions".to_owned(),
     }
 }
 
@@ -92,6 +94,9 @@ fn reply_body(body: &ReplyBody) -> String {
         ReplyBody::Refused(why) => format!("refused {why:?}"),
         ReplyBody::Report(_) => "report".to_owned(),
         ReplyBody::Page { candidates, .. } => format!("page of {}", candidates.len()),
+        ReplyBody::Sessions { present, gone } => {
+            format!("sessions: present {}, gone {}", list(present), list(gone))
+        }
     }
 }
 
@@ -118,6 +123,7 @@ fn peer(message: &PeerMessage) -> String {
             format!("applied after l{after}: {}", items.join(", "))
         }
         PeerMessage::Relay { entry } => format!("relay {}", entry_of(entry)),
+        PeerMessage::EndSession(end) => end_of(end),
         PeerMessage::Fetch(key) => format!("fetch {key:?}"),
         PeerMessage::Given(what) => given(what),
         PeerMessage::NotHeld(key) => format!("not-held {key:?}"),
@@ -133,6 +139,13 @@ fn peer(message: &PeerMessage) -> String {
             let upto = answer.upto.as_ref().map(ToString::to_string);
             format!("compared up to {upto:?}: {count:?}")
         }
+    }
+}
+
+fn end_of(signed: &SignedBytes) -> String {
+    match codec::decode_payload::<EndPayload>(&signed.payload) {
+        Ok(end) => format!("end session {}", end.session()),
+        Err(_) => "end of garbage".to_owned(),
     }
 }
 

@@ -9,7 +9,9 @@ use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};
 use bts_core::consensus::promise::PromisePayload;
 use bts_core::ids::{Ballot, Epoch, TakeNumber};
 use bts_core::limits::EPOCH_MAX;
-use bts_core::message::{ClientBody, FetchKey, PeerMessage, Proposal, ReplyBody, Since, Status};
+use bts_core::message::{
+    ClientBody, FetchKey, PeerMessage, Proposal, Refused, ReplyBody, Since, Status,
+};
 use bts_core::quorum::ClusterSize;
 use bts_core::replica::Event;
 
@@ -31,6 +33,8 @@ pub const DEMANDED: &[&str] = &[
     "choice (c): release",
     "client reports a fault",
     "commit decision in a higher ballot",
+    "client closed",
+    "client crashed, and has heirs",
     "commit decision in ballot 0",
     "commit vote",
     "compare",
@@ -49,6 +53,7 @@ pub const DEMANDED: &[&str] = &[
     "empty since: no",
     "empty since: no such watch",
     "empty since: yes",
+    "end session",
     "evidence",
     "fast decision",
     "fetch",
@@ -67,6 +72,7 @@ pub const DEMANDED: &[&str] = &[
     "not held",
     "older copy that is noticed",
     "older copy that may pass",
+    "nothing kept",
     "nothing left over",
     "operation cancelled",
     "page",
@@ -90,12 +96,17 @@ pub const DEMANDED: &[&str] = &[
     "concluded at the end",
     "resume",
     "root forgotten",
+    "session ended",
+    "sessions",
+    "sessions told",
     "settled",
     "settled, but kept",
     "skipped",
     "still empty",
     "stream goes on",
+    "take after the end of its session",
     "take in a later epoch",
+    "too many sessions",
     "waiting operation cancelled",
     "warm take",
     "write-back",
@@ -238,6 +249,10 @@ impl Coverage {
                 Since::NoSuchWatch => "empty since: no such watch",
             }),
             ReplyBody::Status { status, .. } => self.note_status(status),
+            ReplyBody::Refused(Refused::TooManySessions) => self.mark("too many sessions"),
+            ReplyBody::Refused(Refused::SessionEnded) => {
+                self.mark("take after the end of its session");
+            }
             _ => {}
         }
     }

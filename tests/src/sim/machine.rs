@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use bts_core::client::{self, Client};
-use bts_core::ids::{ContentHash, EntryId, ReplicaId};
+use bts_core::ids::{ClientRef, ContentHash, EntryId, ReplicaId};
 use bts_core::replica::{self, Replica};
 use bts_core::time::Time;
 
@@ -18,6 +18,10 @@ pub trait ReplicaMachine: Debug + Send {
     fn stream_next(&self, peer: ReplicaId) -> u64;
     /// What it holds; a liar has nothing to tell.
     fn live(&self) -> Vec<(EntryId, ContentHash)> {
+        Vec::new()
+    }
+    /// Entries whose decisions it keeps, and who won them.
+    fn kept(&self) -> Vec<(EntryId, ClientRef)> {
         Vec::new()
     }
 }
@@ -38,6 +42,11 @@ impl ReplicaMachine for Replica {
     fn live(&self) -> Vec<(EntryId, ContentHash)> {
         let live = Self::live(self);
         live.collect()
+    }
+
+    fn kept(&self) -> Vec<(EntryId, ClientRef)> {
+        let kept = Self::kept(self);
+        kept.collect()
     }
 }
 

@@ -31,6 +31,7 @@ pub mod world;
 mod brief;
 mod faults;
 mod handover;
+mod heirs;
 mod links;
 mod operations;
 mod phases;

@@ -96,6 +96,8 @@ fn kind_of_request(body: &ClientBody) -> &'static str {
         ClientBody::Cancel { .. } => "cancel",
         ClientBody::Inspect => "inspect",
         ClientBody::List { .. } => "list",
+        ClientBody::EndSession(_) => "end session",
+        ClientBody::Sessions => "sessions",
     }
 }
 
@@ -117,6 +119,7 @@ fn kind_of_reply(body: &ReplyBody) -> &'static str {
         ReplyBody::Refused(_) => "refused",
         ReplyBody::Report(_) => "report",
         ReplyBody::Page { .. } => "page",
+        ReplyBody::Sessions { .. } => "sessions told",
     }
 }
 
@@ -138,5 +141,6 @@ fn kind_of_peer(message: &PeerMessage) -> &'static str {
         PeerMessage::Resume { .. } => "resume",
         PeerMessage::Compare(_) => "compare",
         PeerMessage::Compared(_) => "compared",
+        PeerMessage::EndSession(_) => "end session",
     }
 }

@@ -176,7 +176,7 @@ impl Observer {
             Part::Promise(promise) if honest => {
                 self.promised.insert(parts::mark(promise));
             }
-            Part::Decision(_) | Part::Promise(_) | Part::Certificate(_) => {}
+            Part::Decision(_) | Part::Promise(_) | Part::Certificate(_) | Part::End(_) => {}
         });
     }
 
@@ -194,6 +194,7 @@ impl Observer {
                 Record::ForgotPut(_) => self.coverage.mark("put forgotten"),
                 Record::Skipped(_) => self.coverage.mark("skipped"),
                 Record::Settled(..) => self.coverage.mark("settled, but kept"),
+                Record::Ended(_) => self.coverage.mark("session ended"),
                 Record::Stopped(_)
                 | Record::Entry(_)
                 | Record::FirstVote(_)
@@ -228,6 +229,7 @@ impl Observer {
                 | Record::ForgotPut(_)
                 | Record::Skipped(_)
                 | Record::Settled(..)
+                | Record::Ended(_)
                 | Record::Stopped(_) => false,
             };
             if has_left {

@@ -327,7 +327,9 @@ impl Invocation {
             Outcome::None => Answer::None,
             Outcome::Listed(all) => Answer::Listed(all.clone()),
             Outcome::Unknown | Outcome::Refused(_) => Answer::Open(Vec::new()),
-            Outcome::Inspected(_) | Outcome::Malformed(_) | Outcome::Cancelled => Answer::Nothing,
+            Outcome::Inspected(_) | Outcome::Ended | Outcome::Malformed(_) | Outcome::Cancelled => {
+                Answer::Nothing
+            }
         }
     }
 }
@@ -362,7 +364,7 @@ fn describe(op: Op, offers: &Offers) -> (SpaceName, Call, bool, Op) {
             ref space,
             ref template,
         } => (space.clone(), Call::List(template.clone()), false, op),
-        Op::Inspect => (
+        Op::Inspect | Op::End { .. } => (
             SpaceName::new("-").expect("a good name"),
             Call::Ghost,
             false,

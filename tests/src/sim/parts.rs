@@ -22,6 +22,8 @@ pub enum Part<'a> {
     Take(&'a SignedBytes),
     /// A signed promise.
     Promise(&'a SignedBytes),
+    /// The signed end of a session.
+    End(&'a SignedBytes),
     /// A vote.
     Vote(&'a SealedVote),
     /// A certificate; those of decisions come as decisions only.
@@ -57,12 +59,14 @@ fn of_request<'a>(body: &'a ClientBody, see: See<'_, 'a>) {
         ClientBody::Take(take) | ClientBody::Evidence(take) => of_take(take, see),
         ClientBody::Lock(lock) => of_lock(lock, see),
         ClientBody::Decide { decision, .. } => of_decision(decision, see),
+        ClientBody::EndSession(end) => see(Part::End(end)),
         ClientBody::Read(_)
         | ClientBody::StillEmpty { .. }
         | ClientBody::Fetch(_)
         | ClientBody::Dropped { .. }
         | ClientBody::Cancel { .. }
         | ClientBody::Inspect
+        | ClientBody::Sessions
         | ClientBody::List { .. } => {}
     }
 }
@@ -89,7 +93,8 @@ fn of_reply<'a>(body: &'a ReplyBody, see: See<'_, 'a>) {
         | ReplyBody::Applied { .. }
         | ReplyBody::NotHeld(_)
         | ReplyBody::Refused(_)
-        | ReplyBody::Report(_) => {}
+        | ReplyBody::Report(_)
+        | ReplyBody::Sessions { .. } => {}
     }
 }
 
@@ -109,6 +114,7 @@ fn of_peer<'a>(message: &'a PeerMessage, see: See<'_, 'a>) {
         PeerMessage::Lock(lock) => of_lock(lock, see),
         PeerMessage::Decide(decision) => of_decision(decision, see),
         PeerMessage::Relay { entry } => see(Part::Entry(entry)),
+        PeerMessage::EndSession(end) => see(Part::End(end)),
         PeerMessage::Given(given) => of_given(given, see),
         PeerMessage::Removed { removal, .. } => of_removal(removal, see),
         PeerMessage::Released { certificate, .. } => see(Part::Certificate(certificate)),

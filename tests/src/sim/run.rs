@@ -114,6 +114,9 @@ impl Run {
         });
         let left = self.drain();
         self.become_alike();
+        if self.swarm.heirs > 0 {
+            self.end_sessions();
+        }
         self.world.object();
         let mut violations = self.world.violations().to_vec();
         let history = self.world.history();
@@ -163,6 +166,7 @@ impl Run {
             plan.continue_in(&mut self.world);
         }
         plan_faults(&self.swarm, &mut self.rng, &mut self.world);
+        self.plan_heirs();
         self.run(self.swarm.trouble_us, |_| false);
     }
 
@@ -297,7 +301,7 @@ impl Run {
         judge
     }
 
-    fn demand(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
+    pub(super) fn demand(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
         if !self.world.violations().is_empty() {
             return;
         }

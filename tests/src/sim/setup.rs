@@ -45,6 +45,10 @@ pub struct Setup {
     pub candidates: u8,
     /// For how long clients gather what one signature is to sign.
     pub gathers: Span,
+    /// How many sessions of a key may be gone before others of it must end some.
+    pub gone_sessions: usize,
+    /// How long a session counts as present when it left.
+    pub lingers: Span,
 }
 
 impl Setup {
@@ -65,6 +69,8 @@ impl Setup {
             roots: VerifiedRoots::default(),
             candidates: 4,
             gathers: Span::from_micros(0),
+            gone_sessions: limits::GONE_SESSIONS_PER_CLIENT_MAX,
+            lingers: Span::from_millis(limits::SESSION_LINGERS_MS),
         }
     }
 
@@ -123,6 +129,8 @@ impl Setup {
                 open_votes_per_client: limits::OPEN_VOTES_PER_CLIENT_MAX,
                 waiters_per_session: limits::WAITERS_PER_SESSION_MAX,
                 live_contents_per_writer: limits::LIVE_CONTENTS_PER_WRITER_MAX,
+                gone_sessions_per_client: self.gone_sessions,
+                session_lingers: self.lingers,
             },
             roots: self.roots.clone(),
         }

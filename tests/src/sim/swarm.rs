@@ -109,7 +109,14 @@ pub struct Swarm {
     pub trouble_us: u64,
     /// Whether its configuration ends with it, and another one begins.
     pub hands_over: bool,
+    /// How often a client ends and another one of its key follows. If any do, all sessions end at last.
+    pub heirs: u64,
 }
+
+/// What tells the source of chance of heirs from the others.
+const HEIRS: u64 = 0x4e15;
+/// In how many runs of a thousand clients end and are followed.
+const HEIRS_PER_MILLE: u64 = 300;
 
 /// How many runs of a thousand change their configuration.
 const HANDOVERS_PER_MILLE: u64 = 60;
@@ -150,6 +157,7 @@ impl Swarm {
             hostile_clients,
             trouble_us,
             hands_over: false,
+            heirs: 0,
         };
         if swarm.phases.is_some() {
             swarm.make_phased(&mut rng);
@@ -170,7 +178,16 @@ impl Swarm {
         if rng.chance(LOSSES_PER_MILLE) {
             swarm.lose_memories(&mut rng);
         }
+        swarm.draw_heirs(&mut Rng::new(seed ^ HEIRS));
         swarm
+    }
+
+    fn draw_heirs(&mut self, rng: &mut Rng) {
+        self.setup.lingers = Span::from_millis(rng.below(300));
+        if rng.chance(HEIRS_PER_MILLE) {
+            self.heirs = rng.between(1, 5);
+            self.setup.gone_sessions = rng.between(1, 3) as usize;
+        }
     }
 
     /// The replicas that are correct and do not end for good.
@@ -244,6 +261,9 @@ impl fmt::Display for Swarm {
         )?;
         if self.hands_over {
             writeln!(f, "  its configuration ends after that")?;
+        }
+        if self.heirs > 0 {
+            writeln!(f, "  {} times a client is followed by another", self.heirs)?;
         }
         if let Some(phases) = &self.phases {
             return write!(f, "  {phases:?}");

@@ -5,6 +5,7 @@ mod absent;
 mod batch;
 mod cancel;
 mod desk;
+mod ends;
 mod help;
 mod list;
 mod out;

@@ -65,7 +65,8 @@ impl Shown {
             | ReplyBody::Released { .. }
             | ReplyBody::NotHeld(_)
             | ReplyBody::Refused(_)
-            | ReplyBody::Report(_) => Vec::new(),
+            | ReplyBody::Report(_)
+            | ReplyBody::Sessions { .. } => Vec::new(),
         }
     }
 

@@ -23,5 +23,4 @@ pub(crate) const ATTACKS_WITHOUT_TEST: &[(&str, &str)] = &[
     ("A13", "an expiry is refused in this version"),
     ("B9", "lineages are not in this version"),
     ("C5", "lineages are not in this version"),
-    ("G7", "sessions are not ended in this version"),
 ];

@@ -187,8 +187,11 @@ impl Export {
         })
     }
 
-    /// Below which number it was told that the Takes of a session are settled.
+    /// Below which number it was told that the Takes of a session are settled: all, if it ended.
     pub(super) fn settled(&self, session: &ClientRef) -> TakeNumber {
+        if self.store.has_ended(session) {
+            return TakeNumber(u64::MAX);
+        }
         self.store.settled(session)
     }
 

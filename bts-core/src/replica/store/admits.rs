@@ -33,6 +33,7 @@ impl Store {
             | Change::ForgotPut(_)
             | Change::Skipped(_)
             | Change::Settled(..)
+            | Change::Ended(_)
             | Change::Stopped(_) => return Ok(Admitted::Fits),
         };
         if matches!(change, Change::Decided(_)) && !id.is_root() {
@@ -78,6 +79,7 @@ impl Store {
             | Change::ForgotPut(_)
             | Change::Skipped(_)
             | Change::Settled(..)
+            | Change::Ended(_)
             | Change::Stopped(_) => true,
         };
         match fits {

@@ -148,6 +148,11 @@ impl Store {
             return;
         };
         self.obsolete.extend(obsolete);
+        let winner = decided.take().taker();
+        if !self.removed.has_won(&winner) {
+            let idle = self.ends.on_last_forgotten(winner);
+            self.discard(idle.into_iter().collect());
+        }
         for put in decided.take().put_ids() {
             if self.live_puts.contains(&put) {
                 self.clear_slot(&put);

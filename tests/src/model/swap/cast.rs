@@ -229,6 +229,8 @@ impl Cast {
             | ClientBody::Dropped { .. }
             | ClientBody::Cancel { .. }
             | ClientBody::Inspect
+            | ClientBody::EndSession(_)
+            | ClientBody::Sessions
             | ClientBody::List { .. } => return None,
         };
         Some(Reply {
