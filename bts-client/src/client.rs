@@ -13,7 +13,6 @@ use bts_core::ids::{BadSpaceName, PublicKey, ReplicaId, Session, SpaceName};
 use bts_core::limits::CANDIDATES_MAX;
 use bts_core::message::{Hello, HelloRole, Report};
 use bts_core::time::Span;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::call::{Call, Command, Ended};
@@ -21,6 +20,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Dialers};
 use crate::driver::{Driver, EVENTS_MAX};
 use crate::error::{ConnectError, Effect, Error};
+use crate::network::Seat;
 use crate::replicas::{Board, LinkState};
 use crate::space::Space;
 
@@ -89,26 +89,19 @@ impl Client {
     /// Starts a client and does not wait for any replica. Operations wait within their deadlines.
     /// For tools that look at a cluster which may be broken.
     pub fn start(config: Config) -> Result<Self, ConnectError> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        match Self::start_on(&runtime, config) {
-            Ok((client, driving)) => {
-                let driver = std::thread::Builder::new().name("bts-client".into());
-                driver.spawn(move || runtime.block_on(driving))?;
-                Ok(client)
-            }
-            Err(error) => {
-                // Callers may be async, where a runtime must not be dropped.
-                runtime.shutdown_background();
-                Err(error)
-            }
-        }
+        let seat = Seat::take()?;
+        let (client, driving) = {
+            let _within = seat.enter();
+            Self::start_here(config)?
+        };
+        seat.run(driving);
+        Ok(client)
     }
 
-    fn start_on(
-        runtime: &Runtime,
+    /// To be called within the runtime that is to drive the client.
+    fn start_here(
         config: Config,
-    ) -> Result<(Self, impl Future<Output = ()> + use<>), ConnectError> {
-        let _guard = runtime.enter();
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), ConnectError> {
         let dialers = Arc::new(Dialers::bind(&config.identity)?);
         let config = Arc::new(config);
         let configuration = config.cluster.configuration();

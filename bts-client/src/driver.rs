@@ -1,6 +1,6 @@
 //! The one owner of the client's state machine: feeds it what callers want and replicas answer, and
-//! does what it says. It runs on a thread of its own, so that callers may use any runtime, or none,
-//! and a busy program does not delay the protocol.
+//! does what it says. It runs on a thread of the library's own, so that callers may use any runtime, or
+//! none, and a busy program does not delay the protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -38,6 +38,7 @@ mod connection;
 mod driver;
 mod error;
 pub mod history;
+mod network;
 mod puts;
 mod replicas;
 mod space;
