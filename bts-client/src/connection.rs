@@ -24,6 +24,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause; a link that lasted so long makes the next pause short again.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// From so many bytes on, replies that came together are handed over before more are decoded.
+const BATCH_BYTES: usize = 64 << 10;
+/// What a reply counts at least: small ones become larger when they are decoded.
+const REPLY_BYTES_MIN: usize = 1 << 10;
 /// Most characters of a replica's reason that are shown.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -32,8 +36,8 @@ const REASON_CHARS_MAX: usize = 300;
 pub(crate) enum Event {
     /// The replica welcomed us; this is the way to it.
     Connected(ReplicaId, FrameWriter),
-    /// It answered.
-    Reply(ReplicaId, Box<Reply>),
+    /// It answered; these came together.
+    Replies(ReplicaId, Vec<Reply>),
     /// The link ended.
     Disconnected(ReplicaId),
 }
@@ -145,20 +149,45 @@ impl Connection {
         let connected = Event::Connected(self.replica, writer);
         self.events.send(connected).await.ok()?;
         loop {
-            let frame = match reader.next().await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Some("the replica ended it".into()),
+            let mut replies = Vec::new();
+            let arrived = take_arrived(&mut reader, &mut replies);
+            if !replies.is_empty() {
+                let replies = Event::Replies(self.replica, replies);
+                self.events.send(replies).await.ok()?;
+            }
+            match arrived {
+                Ok(Arrived::Some) => continue,
+                Ok(Arrived::All) => {}
+                Err(why) => return Some(why),
+            }
+            match reader.more().await {
+                Ok(true) => {}
+                Ok(false) => return Some("the replica ended it".into()),
                 Err(error) => return Some(error.to_string()),
-            };
-            match codec::decode_client(&frame) {
-                Ok(reply) => {
-                    let reply = Event::Reply(self.replica, Box::new(reply));
-                    self.events.send(reply).await.ok()?;
-                }
-                Err(error) => return Some(format!("the replica sent garbage: {error}")),
             }
         }
     }
+}
+
+/// How much of what had arrived was taken.
+enum Arrived {
+    All,
+    Some,
+}
+
+/// Decodes the replies that came together, but not too much of them at once; or says why the link is of no
+/// use any more.
+fn take_arrived(reader: &mut FrameReader, replies: &mut Vec<Reply>) -> Result<Arrived, String> {
+    let mut bytes = 0;
+    while bytes < BATCH_BYTES {
+        let Some(frame) = reader.arrived().map_err(|error| error.to_string())? else {
+            return Ok(Arrived::All);
+        };
+        bytes += frame.len().max(REPLY_BYTES_MIN);
+        let reply = codec::decode_client(frame);
+        replies.push(reply.map_err(|error| format!("the replica sent garbage: {error}"))?);
+    }
+    Ok(Arrived::Some)
 }
 
 /// The sockets that replicas are dialed from, one for each version of IP that this host has.

@@ -3,6 +3,7 @@
 //! none, and a busy program does not delay the protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::connection::{Connection, Dialers, Event};
 use crate::error::{ConnectError, Effect};
 use crate::replicas::Board;
 
-/// Replies that may wait for the driver, of all replicas together.
+/// Batches of replies that may wait for the driver, of all replicas together.
 pub(crate) const EVENTS_MAX: usize = 64;
 /// Inputs taken before their outputs are sent.
 const BATCH_MAX: usize = 64;
@@ -94,7 +95,13 @@ impl Driver {
             tasks.spawn(connection.run());
         }
         let mut listening = true;
+        let mut alarm = pin!(sleep_until(self.wake()));
         while !self.is_over() {
+            // It may ring too early, which does no harm, but is not set anew for each later time.
+            let wake = self.wake();
+            if wake < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 command = commands.recv(), if listening => match command {
                     Some(command) => self.on_command(command),
@@ -104,7 +111,7 @@ impl Driver {
                     }
                 },
                 Some(event) = events.recv() => self.on_event(event),
-                () = sleep_until(self.wake()) => self.on_time(),
+                () = &mut alarm => self.on_time(),
             }
             for _ in 0..BATCH_MAX {
                 match (commands.try_recv(), events.try_recv()) {
@@ -154,7 +161,11 @@ impl Driver {
                 self.input(Input::Connected(replica));
                 self.check_welcome();
             }
-            Event::Reply(replica, reply) => self.input(Input::Reply(replica, *reply)),
+            Event::Replies(replica, replies) => {
+                for reply in replies {
+                    self.input(Input::Reply(replica, reply));
+                }
+            }
             Event::Disconnected(replica) => {
                 if self.writers.remove(&replica).is_some() {
                     self.input(Input::Disconnected(replica));
@@ -333,7 +344,8 @@ impl Driver {
             let Some(writer) = self.writers.get(&replica) else {
                 continue;
             };
-            if let Err(error) = writer.try_send(codec::encode(&request)) {
+            let write = |bytes: &mut Vec<u8>| codec::encode_into(&request, bytes);
+            if let Err(error) = writer.try_send_with(write) {
                 // The machine repeats what is not answered.
                 tracing::debug!(%replica, "not sent: {error}");
             }

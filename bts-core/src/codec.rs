@@ -42,6 +42,12 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
         .expect("our own types have known lengths, the only thing that can fail")
 }
 
+/// Appends the encoding of a value of our own making to bytes that are there.
+pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, bytes, bincode::config::standard())
+        .expect("our own types have known lengths, the only thing that can fail");
+}
+
 /// Decodes a frame from a client or from a replica to a client.
 pub fn decode_client<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     decode(bytes, CLIENT_FRAME_BYTES_MAX)

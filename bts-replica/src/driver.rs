@@ -99,15 +99,15 @@ where
     /// Drives the machine until the store fails, or the configuration has ended here. Cancel-safe
     /// between two batches.
     pub(crate) async fn run(&mut self) -> Result<(), StoreError> {
-        let inbox = self.shell.inbox.clone();
+        let (inbox, mut arrivals) = (self.shell.inbox.clone(), Vec::new());
         // What a restarted machine wants to say does not wait for somebody to speak to it.
         self.finish_batch()?;
         while !self.has_ended() {
             let wake_at = self.wake_at();
             let takes_more = self.batch.records.len() < WAITING_MAX;
             let handled = tokio::select! {
-                arrivals = inbox.take(BATCH_MAX), if takes_more => {
-                    arrivals.into_iter().for_each(|arrival| self.on_arrival(arrival));
+                () = inbox.take(BATCH_MAX, &mut arrivals), if takes_more => {
+                    arrivals.drain(..).for_each(|arrival| self.on_arrival(arrival));
                     Ok(())
                 }
                 done = self.writer.done() => self.on_done(done),
@@ -278,7 +278,8 @@ where
         if let ReplyBody::Report(report) = &mut reply.body {
             self.shell.journal.add_to(report);
         }
-        match connection.writer.try_send(codec::encode(&reply)) {
+        let write = |bytes: &mut Vec<u8>| codec::encode_into(&reply, bytes);
+        match connection.writer.try_send_with(write) {
             Ok(()) | Err(SendError::Ended) => {}
             Err(SendError::Full) => self.drop_slow_client(&client),
             Err(error) => tracing::error!("an answer to {client} cannot be sent: {error}"),
@@ -323,7 +324,8 @@ where
         let Some((connection, _)) = self.peers.get(&peer) else {
             return;
         };
-        match connection.writer.try_send(codec::encode(message)) {
+        let write = |bytes: &mut Vec<u8>| codec::encode_into(message, bytes);
+        match connection.writer.try_send_with(write) {
             Ok(()) | Err(SendError::Ended) => {}
             Err(SendError::Full) => {
                 let name = format!("peer {}", connection.name);

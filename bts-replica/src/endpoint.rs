@@ -24,7 +24,6 @@ pub(crate) async fn listen(settings: &Settings, again: Again) -> Result<Listener
     let limits = LinkLimits {
         frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
         queue_bytes_max: settings.connections.queue_bytes,
-        ..LinkLimits::default()
     };
     bind(settings, limits, again).await
 }

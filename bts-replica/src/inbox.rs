@@ -1,7 +1,8 @@
 //! The way from the connections to the one task that owns the core: bounded, and fair.
 //!
-//! Every key has a lane of its own, bounded in bytes. Whoever fills its lane waits, and thereby its
-//! connection, by flow control; nobody else does. Lanes are emptied in turn, one item each, and
+//! Every key has a lane of its own, bounded in bytes. What came together is handed over together; whoever
+//! fills its lane waits, and thereby its connection, by flow control; nobody else does. Lanes are emptied in
+//! turn, one item each, however many came together, and
 //! replicas and clients take turns as well: a crowd of clients cannot keep the replicas from
 //! finishing what they began, nor a faulty replica the clients from beginning.
 
@@ -10,10 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bts_core::ids::{PublicKey, ReplicaId};
 use bts_core::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 /// What an item counts at least, in bytes: small messages become larger when they are decoded.
 const ITEM_BYTES_MIN: usize = 4 << 10;
+/// From so many counted bytes on, a batch is to be handed over before more is added.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Whose lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +41,14 @@ pub(crate) struct Lane<T> {
     room: Arc<Semaphore>,
 }
 
+/// What is handed over together.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    items: Vec<(T, usize)>,
+    /// What they count together.
+    bytes: usize,
+}
+
 #[derive(Debug)]
 struct Shared<T> {
     lanes: Mutex<Lanes<T>>,
@@ -55,7 +66,8 @@ struct Lanes<T> {
 
 #[derive(Debug)]
 struct Queue<T> {
-    items: VecDeque<(T, Option<OwnedSemaphorePermit>)>,
+    /// With the bytes of room that each takes.
+    items: VecDeque<(T, usize)>,
     room: Arc<Semaphore>,
     lanes: usize,
 }
@@ -92,13 +104,9 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Waits until there is something, and takes up to `items_max` items. Cancel-safe.
-    pub(crate) async fn take(&self, items_max: usize) -> Vec<T> {
-        loop {
-            let items = self.shared.lock().pop_many(items_max);
-            if !items.is_empty() {
-                return items;
-            }
+    /// Waits until there is something, and appends up to `items_max` items to `taken`. Cancel-safe.
+    pub(crate) async fn take(&self, items_max: usize, taken: &mut Vec<T>) {
+        while !self.shared.lock().pop_many(items_max, taken) {
             self.shared.arrived.notified().await;
         }
     }
@@ -113,17 +121,50 @@ impl<T> Clone for Inbox<T> {
 }
 
 impl<T> Lane<T> {
-    /// Hands over what came as so many bytes, when there is room for it.
-    pub(crate) async fn send(&self, item: T, bytes: usize) {
-        let cost = bytes.clamp(ITEM_BYTES_MIN, self.owner.lane_bytes_max());
-        let cost = u32::try_from(cost).expect("a lane is bounded far below 4 GiB");
-        let room = self.room.clone().acquire_many_owned(cost).await;
-        self.shared.push(self.owner, item, room.ok());
+    /// Hands over what is in the batch, when there is room for all of it, and leaves it empty.
+    pub(crate) async fn send(&self, batch: &mut Batch<T>) {
+        if batch.items.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut batch.bytes).min(self.owner.lane_bytes_max());
+        let room = u32::try_from(bytes).expect("a lane is bounded far below 4 GiB");
+        // It is never closed. The room is given back item by item.
+        if let Ok(room) = self.room.acquire_many(room).await {
+            room.forget();
+        }
+        self.shared.push(self.owner, batch.items.drain(..));
     }
 
     /// Hands over what is small and seldom, at once.
     pub(crate) fn tell(&self, item: T) {
-        self.shared.push(self.owner, item, None);
+        self.shared.push(self.owner, [(item, 0)]);
+    }
+}
+
+impl<T> Batch<T> {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self {
+            items: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds what came as so many bytes.
+    pub(crate) fn add(&mut self, item: T, bytes: usize) {
+        let bytes = bytes.max(ITEM_BYTES_MIN);
+        self.items.push((item, bytes));
+        self.bytes += bytes;
+    }
+
+    /// How many items it has.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether it should be handed over before more is added: so it always fits into a lane.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES
     }
 }
 
@@ -138,13 +179,14 @@ impl<T> Drop for Lane<T> {
 }
 
 impl<T> Shared<T> {
-    fn push(&self, owner: Owner, item: T, room: Option<OwnedSemaphorePermit>) {
+    fn push(&self, owner: Owner, items: impl IntoIterator<Item = (T, usize)>) {
         let mut lanes = self.lock();
         let Some(queue) = lanes.by_owner.get_mut(&owner) else {
             return;
         };
-        queue.items.push_back((item, room));
-        if queue.items.len() == 1 {
+        let was_empty = queue.items.is_empty();
+        queue.items.extend(items);
+        if was_empty {
             lanes.ready[owner.class()].push_back(owner);
         }
         drop(lanes);
@@ -157,8 +199,11 @@ impl<T> Shared<T> {
 }
 
 impl<T> Lanes<T> {
-    fn pop_many(&mut self, items_max: usize) -> Vec<T> {
-        std::iter::from_fn(|| self.pop()).take(items_max).collect()
+    /// False if there is nothing.
+    fn pop_many(&mut self, items_max: usize, taken: &mut Vec<T>) -> bool {
+        let before = taken.len();
+        taken.extend(std::iter::from_fn(|| self.pop()).take(items_max));
+        taken.len() > before
     }
 
     fn pop(&mut self) -> Option<T> {
@@ -168,7 +213,8 @@ impl<T> Lanes<T> {
             None => self.ready[1 - self.turn].pop_front()?,
         };
         let queue = self.by_owner.get_mut(&owner)?;
-        let (item, _room) = queue.items.pop_front()?;
+        let (item, bytes) = queue.items.pop_front()?;
+        queue.room.add_permits(bytes);
         if queue.items.is_empty() {
             self.forget_if_unused(owner);
         } else {
@@ -210,17 +256,17 @@ mod tests {
         let inbox = Inbox::new();
         let crowded = inbox.lane(client(1));
         for i in 0..100 {
-            crowded.send(("crowd", i), 1).await;
+            send(&crowded, ("crowd", i), 1).await;
         }
         let quiet = inbox.lane(client(2));
-        quiet.send(("quiet", 0), 1).await;
+        send(&quiet, ("quiet", 0), 1).await;
         let peer = inbox.lane(Owner::Replica(ReplicaId(1)));
-        peer.send(("peer", 0), 1).await;
-        peer.send(("peer", 1), 1).await;
-        let taken = inbox.take(5).await;
+        send(&peer, ("peer", 0), 1).await;
+        send(&peer, ("peer", 1), 1).await;
+        let taken = take(&inbox, 5).await;
         let of = |name| taken.iter().filter(|(whose, _)| *whose == name).count();
         assert_eq!((of("crowd"), of("quiet"), of("peer")), (2, 1, 2));
-        assert_eq!(inbox.take(1000).await.len(), 98);
+        assert_eq!(take(&inbox, 1000).await.len(), 98);
     }
 
     #[tokio::test]
@@ -232,31 +278,31 @@ mod tests {
         ] {
             let lane = inbox.lane(owner);
             for _ in 0..10 {
-                lane.send(name, 1).await;
+                send(&lane, name, 1).await;
             }
         }
-        let taken = inbox.take(10).await;
+        let taken = take(&inbox, 10).await;
         assert_eq!(taken.iter().filter(|name| **name == "client").count(), 5);
-        assert_eq!(inbox.take(100).await.len(), 10);
+        assert_eq!(take(&inbox, 100).await.len(), 10);
     }
 
     #[tokio::test]
     async fn inbox_full_lane_makes_only_its_sender_wait() {
         let inbox = Inbox::new();
         let full = inbox.lane(client(1));
-        full.send(1, CLIENT_FRAME_BYTES_MAX).await;
-        full.send(2, CLIENT_FRAME_BYTES_MAX).await;
+        send(&full, 1, CLIENT_FRAME_BYTES_MAX).await;
+        send(&full, 2, CLIENT_FRAME_BYTES_MAX).await;
         let other = inbox.lane(client(2));
-        let mut waiting = Box::pin(full.send(3, 1));
+        let mut waiting = Box::pin(send(&full, 3, 1));
         tokio::select! {
             biased;
             () = &mut waiting => panic!("there is no room"),
-            () = other.send(4, CLIENT_FRAME_BYTES_MAX) => {}
+            () = send(&other, 4, CLIENT_FRAME_BYTES_MAX) => {}
         }
         full.tell(5);
-        assert_eq!(inbox.take(10).await, [1, 4, 2, 5]);
+        assert_eq!(take(&inbox, 10).await, [1, 4, 2, 5]);
         waiting.await;
-        assert_eq!(inbox.take(10).await, [3]);
+        assert_eq!(take(&inbox, 10).await, [3]);
     }
 
     #[tokio::test]
@@ -264,12 +310,91 @@ mod tests {
         let inbox = Inbox::new();
         let lane = inbox.lane(client(1));
         for i in 0..10 {
-            lane.send(i, 1).await;
+            send(&lane, i, 1).await;
         }
         drop(lane);
-        assert_eq!(inbox.take(4).await, [0, 1, 2, 3]);
-        assert_eq!(inbox.take(100).await, [4, 5, 6, 7, 8, 9]);
+        assert_eq!(take(&inbox, 4).await, [0, 1, 2, 3]);
+        assert_eq!(take(&inbox, 100).await, [4, 5, 6, 7, 8, 9]);
         assert!(inbox.shared.lock().by_owner.is_empty());
+    }
+
+    /// Who sends much at once waits its turn as often as who sends it bit by bit.
+    #[tokio::test]
+    async fn inbox_what_comes_together_is_taken_one_by_one() {
+        let inbox = Inbox::new();
+        let crowded = inbox.lane(client(1));
+        let mut batch = Batch::new();
+        (0..50).for_each(|_| batch.add("crowd", 1));
+        crowded.send(&mut batch).await;
+        assert!(batch.items.is_empty());
+        let (quiet, peer) = (
+            inbox.lane(client(2)),
+            inbox.lane(Owner::Replica(ReplicaId(1))),
+        );
+        send(&quiet, "quiet", 1).await;
+        send(&peer, "peer", 1).await;
+        let mut first = take(&inbox, 4).await;
+        first.sort_unstable();
+        assert_eq!(first, ["crowd", "crowd", "peer", "quiet"]);
+        assert_eq!(take(&inbox, 100).await, ["crowd"; 48]);
+    }
+
+    /// Small items count more than their bytes, in a batch too; and each gives its room back alone.
+    #[tokio::test]
+    async fn inbox_batches_fill_a_lane_as_single_items_do() {
+        let inbox = Inbox::new();
+        let lane = inbox.lane(client(1));
+        let fits = client(1).lane_bytes_max() / ITEM_BYTES_MIN;
+        let (mut batch, mut sent) = (Batch::new(), 0);
+        while sent < fits {
+            while !batch.is_full() {
+                batch.add(sent, 1);
+                sent += 1;
+            }
+            lane.send(&mut batch).await;
+        }
+        assert_eq!(sent, fits, "a lane is filled by whole batches");
+        batch.add(sent, 1);
+        batch.add(sent + 1, 1);
+        let mut waiting = Box::pin(lane.send(&mut batch));
+        for item in 0..2 {
+            tokio::select! {
+                biased;
+                () = &mut waiting => panic!("there is no room for two"),
+                taken = take(&inbox, 1) => assert_eq!(taken, [item]),
+            }
+        }
+        let patience = std::time::Duration::from_secs(30);
+        let room = tokio::time::timeout(patience, waiting).await;
+        assert!(room.is_ok(), "what was taken gave no room back");
+        assert_eq!(take(&inbox, 2 * fits).await.len(), fits);
+    }
+
+    #[tokio::test]
+    async fn inbox_batch_always_fits_into_an_empty_lane() {
+        for owner in [client(1), Owner::Replica(ReplicaId(1))] {
+            let frame_max = owner.lane_bytes_max() / 2;
+            let mut batch = Batch::new();
+            while !batch.is_full() {
+                batch.add((), ITEM_BYTES_MIN - 1);
+            }
+            batch.bytes -= ITEM_BYTES_MIN;
+            assert!(!batch.is_full());
+            batch.add((), frame_max);
+            assert!(batch.bytes <= owner.lane_bytes_max());
+        }
+    }
+
+    async fn send<T>(lane: &Lane<T>, item: T, bytes: usize) {
+        let mut batch = Batch::new();
+        batch.add(item, bytes);
+        lane.send(&mut batch).await;
+    }
+
+    async fn take<T>(inbox: &Inbox<T>, items_max: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        inbox.take(items_max, &mut taken).await;
+        taken
     }
 
     fn client(seed: u8) -> Owner {

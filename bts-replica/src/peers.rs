@@ -223,7 +223,6 @@ impl Route {
         LinkLimits {
             frame_bytes_max: PEER_FRAME_BYTES_MAX,
             queue_bytes_max: self.shell.settings.connections.queue_bytes,
-            ..LinkLimits::default()
         }
     }
 

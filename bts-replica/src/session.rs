@@ -7,18 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bts_certs::{Authenticated, FrameReader, Identity, Link};
+use bts_certs::{Authenticated, FrameReader, Identity, Link, LinkError};
 use bts_core::codec::{self, DecodeError};
 use bts_core::ids::{ClientRef, PublicKey, ReplicaId};
 use bts_core::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
 use bts_core::memory;
 use bts_core::message::{AdminReply, AdminRequest, Hello, HelloReply, Standing};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::handover::{hear, say};
 use crate::hello::{Place, Visitor};
-use crate::inbox::{Lane, Owner};
+use crate::inbox::{Batch, Lane, Owner};
 use crate::journal::Kind;
 use crate::roster::Greeting;
 use crate::settings::Durability;
@@ -32,7 +32,7 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(3);
 const READY_PATIENCE: Duration = Duration::from_secs(4);
 /// How long a refusal may take to be read before the connection is closed.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
-/// How long one frame may take to arrive.
+/// How long one frame may take to arrive; it is looked at so often, thus up to twice as long.
 const FRAME_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Serves a connection to its end.
@@ -186,27 +186,83 @@ async fn read(
     decode: impl Fn(&[u8]) -> Result<Arrival, DecodeError>,
 ) {
     let key = PublicKey(identity.key);
+    let broke = |reader: &FrameReader, why: &str| {
+        shell.journal.note(Kind::Broke, key, identity, &why);
+        reader.close(why);
+    };
+    let mut looks = interval_at(Instant::now() + FRAME_PATIENCE, FRAME_PATIENCE);
+    // When we were late ourselves, two looks do not follow one another at once.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut batch, mut patience) = (Batch::new(), Patience::default());
     loop {
-        let frame = match timeout(FRAME_PATIENCE, reader.next()).await {
-            Ok(Ok(Some(frame))) => frame,
-            Ok(Ok(None)) => return,
-            Ok(Err(error)) => return shell.on_ended(key, &identity.name, &error),
-            Err(_) if reader.is_within_frame() => {
-                let why = "you left a frame unfinished for too long";
-                shell.journal.note(Kind::Broke, key, identity, &why);
-                return reader.close(why);
-            }
-            Err(_) => continue,
-        };
-        match decode(&frame) {
-            Ok(arrival) => lane.send(arrival, frame.len()).await,
-            Err(error) => {
-                let why = format!("you sent what is no message: {error}");
-                shell.journal.note(Kind::Broke, key, identity, &why);
-                return reader.close(&why);
+        let arrived = take_arrived(reader, &decode, &mut batch);
+        patience.on_frames(batch.len());
+        // What came before something bad is as good as ever.
+        lane.send(&mut batch).await;
+        match arrived {
+            Ok(Arrived::Some) => continue,
+            Ok(Arrived::All) => {}
+            Err(Bad::Link(error)) => return shell.on_ended(key, &identity.name, &error),
+            Err(Bad::Message(error)) => {
+                return broke(reader, &format!("you sent what is no message: {error}"));
             }
         }
+        tokio::select! {
+            biased;
+            more = reader.more() => match more {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return shell.on_ended(key, &identity.name, &error),
+            },
+            _ = looks.tick() => if patience.ends(reader.is_within_frame()) {
+                return broke(reader, "you left a frame unfinished for too long");
+            },
+        }
     }
+}
+
+/// With who is within a frame: it ends when that was so at the last look already, and no frame has been
+/// completed since.
+#[derive(Debug, Default)]
+struct Patience {
+    was_within: bool,
+}
+
+impl Patience {
+    fn on_frames(&mut self, frames: usize) {
+        self.was_within &= frames == 0;
+    }
+
+    fn ends(&mut self, is_within: bool) -> bool {
+        std::mem::replace(&mut self.was_within, is_within) && is_within
+    }
+}
+
+/// How much of what had arrived was taken.
+enum Arrived {
+    All,
+    Some,
+}
+
+/// Why nothing more is taken from a connection.
+enum Bad {
+    Link(LinkError),
+    Message(DecodeError),
+}
+
+/// Decodes the frames that came together, as long as the batch has room.
+fn take_arrived(
+    reader: &mut FrameReader,
+    decode: impl Fn(&[u8]) -> Result<Arrival, DecodeError>,
+    batch: &mut Batch<Arrival>,
+) -> Result<Arrived, Bad> {
+    while !batch.is_full() {
+        match reader.arrived().map_err(Bad::Link)? {
+            Some(frame) => batch.add(decode(frame).map_err(Bad::Message)?, frame.len()),
+            None => return Ok(Arrived::All),
+        }
+    }
+    Ok(Arrived::Some)
 }
 
 pub(crate) async fn read_hello(reader: &mut FrameReader) -> Result<Hello, String> {
@@ -232,4 +288,28 @@ async fn refuse(shell: &Shell, identity: &Identity, link: Link, reply: HelloRepl
     drop(writer);
     let _ = timeout(GOODBYE_PATIENCE, closer.closed()).await;
     closer.close(&why);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_patience_ends_with_one_frame_that_is_open_at_two_looks() {
+        let mut patience = Patience::default();
+        assert!(!patience.ends(true), "it may have begun just now");
+        patience.on_frames(0);
+        assert!(patience.ends(true));
+    }
+
+    #[test]
+    fn session_patience_begins_anew_with_every_frame() {
+        let mut patience = Patience::default();
+        for _ in 0..3 {
+            assert!(!patience.ends(true));
+            patience.on_frames(1);
+        }
+        assert!(!patience.ends(false));
+        assert!(!patience.ends(true), "nothing was open at the last look");
+    }
 }

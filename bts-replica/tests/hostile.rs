@@ -153,7 +153,7 @@ async fn hostile_partial_frame_keeps_nobody_waiting() {
     let rig = Rig::new(1, 0);
     let running = rig.start(0);
     let hello = rig.client_hello(1);
-    let (connection, mut send) = common::raw_hello(&rig, "w1", 0, &hello).await;
+    let (connection, mut send) = common::raw_hello(&rig, "w1", 0, &hello, &[]).await;
     running.seen.wait("+client 1").await;
     // Announced are 1000 bytes, of which ten come.
     send.write_all(&[&1000_u32.to_le_bytes()[..], &[1; 10]].concat())
@@ -166,6 +166,24 @@ async fn hostile_partial_frame_keeps_nobody_waiting() {
     let end = connection.closed().await.to_string();
     assert!(end.contains("ended within a frame"), "{end}");
     running.seen.wait("-client 1").await;
+}
+
+/// Whoever sends half a frame right behind its Hello may well be honest: packets end where they end.
+#[tokio::test]
+async fn hostile_is_not_who_sends_half_a_frame_with_its_hello() {
+    let rig = Rig::new(1, 0);
+    let running = rig.start(0);
+    let ping = request(1, ping());
+    let length = u32::try_from(ping.len()).expect("a ping is short");
+    let frame = [&length.to_le_bytes(), ping.as_slice()].concat();
+    let (half, rest) = frame.split_at(frame.len() / 2);
+    let hello = rig.client_hello(1);
+    let (connection, mut send) = common::raw_hello(&rig, "w1", 0, &hello, half).await;
+    running.seen.wait("+client 1").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    send.write_all(rest).await.expect("it is still welcome");
+    running.seen.wait(&format!("{} r1", Session(1))).await;
+    assert_eq!(connection.close_reason(), None);
 }
 
 #[tokio::test]

@@ -35,7 +35,10 @@ pub struct FrameDecoder {
     frame_bytes_max: usize,
     header: [u8; HEADER_BYTES],
     header_filled: usize,
+    /// A frame that did not arrive in one piece.
     body: Vec<u8>,
+    /// The body was complete, and its reader has had its time.
+    body_is_read: bool,
 }
 
 impl FrameDecoder {
@@ -46,11 +49,20 @@ impl FrameDecoder {
             header: [0; HEADER_BYTES],
             header_filled: 0,
             body: Vec::new(),
+            body_is_read: false,
         }
     }
 
-    /// Takes bytes from the front of `input` until a frame is complete or nothing is left.
-    pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
+    /// Takes bytes from the front of `input` until a frame is complete or nothing is left. A frame
+    /// that lies there as a whole is not copied.
+    pub fn decode<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<&'a [u8]>, FrameError> {
+        if std::mem::take(&mut self.body_is_read) {
+            self.body.clear();
+            self.body.shrink_to(RESERVE_BYTES_MAX);
+        }
         while self.header_filled < HEADER_BYTES {
             let Some((byte, rest)) = input.split_first() else {
                 return Ok(None);
@@ -60,19 +72,25 @@ impl FrameDecoder {
             *input = rest;
         }
         let length = self.checked_length()?;
+        if self.body.is_empty() {
+            if let Some((frame, rest)) = input.split_at_checked(length) {
+                self.header_filled = 0;
+                *input = rest;
+                return Ok(Some(frame));
+            }
+            self.body
+                .reserve(length.min(RESERVE_BYTES_MAX.max(input.len())));
+        }
         let missing = length - self.body.len();
         let (now, rest) = input.split_at(missing.min(input.len()));
-        if self.body.is_empty() {
-            self.body
-                .reserve(length.min(RESERVE_BYTES_MAX.max(now.len())));
-        }
         self.body.extend_from_slice(now);
         *input = rest;
         if self.body.len() < length {
             return Ok(None);
         }
         self.header_filled = 0;
-        Ok(Some(std::mem::take(&mut self.body)))
+        self.body_is_read = true;
+        Ok(Some(&self.body))
     }
 
     /// Permits frames of another length from now on.
@@ -104,11 +122,16 @@ impl FrameDecoder {
     }
 }
 
-/// Appends a frame to what is to be sent. The caller has checked its length.
-pub(crate) fn encode(frame: &[u8], buffer: &mut Vec<u8>) {
-    let length = u32::try_from(frame.len()).expect("the cap on frames is below 4 GiB");
-    buffer.extend_from_slice(&length.to_le_bytes());
-    buffer.extend_from_slice(frame);
+/// Appends a frame to what is to be sent, whose content `write` appends; returns its length. Whoever
+/// finds it too long, or empty, cuts it off again.
+pub(crate) fn append(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; HEADER_BYTES]);
+    write(buffer);
+    let length = buffer.len() - start - HEADER_BYTES;
+    let header = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    buffer[start..start + HEADER_BYTES].copy_from_slice(&header);
+    length
 }
 
 #[cfg(test)]
@@ -116,6 +139,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn encode(frame: &[u8], buffer: &mut Vec<u8>) {
+        append(buffer, |buffer| buffer.extend_from_slice(frame));
+    }
 
     #[test]
     fn frame_length_over_the_cap_is_refused_before_any_body_and_stays_refused() {
@@ -147,14 +174,16 @@ mod tests {
         for (length, passes) in [(10, true), (11, false)] {
             let mut bytes = Vec::new();
             encode(&vec![5; length], &mut bytes);
-            let decoded = FrameDecoder::new(10).decode(&mut bytes.as_slice());
+            let mut decoder = FrameDecoder::new(10);
+            let decoded = decoder.decode(&mut bytes.as_slice());
             assert_eq!(decoded.is_ok(), passes);
         }
     }
 
     #[test]
     fn frame_without_content_is_refused() {
-        let decoded = FrameDecoder::new(10).decode(&mut [0u8; 4].as_slice());
+        let mut decoder = FrameDecoder::new(10);
+        let decoded = decoder.decode(&mut [0u8; 4].as_slice());
         assert_eq!(decoded, Err(FrameError::Empty));
     }
 
@@ -168,11 +197,52 @@ mod tests {
             assert_eq!(decoder.finish(), Err(FrameError::Truncated));
         }
         let mut decoder = FrameDecoder::new(10);
-        assert_eq!(
-            decoder.decode(&mut bytes.as_slice()),
-            Ok(Some(b"abc".to_vec()))
-        );
+        assert_eq!(decoder.decode(&mut bytes.as_slice()), Ok(Some(&b"abc"[..])));
         assert_eq!(decoder.finish(), Ok(()));
+    }
+
+    /// Wherever a chunk ends: within a header, within a body, between two frames.
+    #[test]
+    fn frame_split_over_two_chunks_is_whole_at_every_offset() {
+        let frames: [&[u8]; 3] = [b"a", &[7; 300], b"bcd"];
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| encode(frame, &mut bytes));
+        for cut in 0..=bytes.len() {
+            let mut decoder = FrameDecoder::new(300);
+            let mut decoded = Vec::new();
+            for mut chunk in [&bytes[..cut], &bytes[cut..]] {
+                while let Some(frame) = decoder.decode(&mut chunk).expect("well formed") {
+                    decoded.push(frame.to_vec());
+                }
+                assert!(chunk.is_empty());
+            }
+            assert_eq!(
+                (decoder.finish(), decoded),
+                (Ok(()), frames.map(<[u8]>::to_vec).into())
+            );
+        }
+    }
+
+    #[test]
+    fn frame_in_one_piece_is_not_copied() {
+        let mut bytes = Vec::new();
+        encode(b"abc", &mut bytes);
+        let (mut decoder, mut rest) = (FrameDecoder::new(10), bytes.as_slice());
+        let frame = decoder.decode(&mut rest).expect("well formed");
+        assert_eq!(frame.map(<[u8]>::as_ptr), Some(bytes[4..].as_ptr()));
+        assert_eq!(decoder.body.capacity(), 0);
+    }
+
+    #[test]
+    fn frame_that_was_long_leaves_little_memory() {
+        let mut bytes = Vec::new();
+        encode(&vec![1; 1 << 20], &mut bytes);
+        let mut decoder = FrameDecoder::new(1 << 20);
+        for mut piece in bytes.chunks(1000) {
+            decoder.decode(&mut piece).expect("well formed");
+        }
+        assert_eq!(decoder.decode(&mut [1u8].as_slice()), Ok(None));
+        assert!(decoder.body.capacity() <= RESERVE_BYTES_MAX);
     }
 
     proptest! {
@@ -191,7 +261,7 @@ mod tests {
                 }
                 let (mut piece, later) = rest.split_at((*size).min(rest.len()));
                 while let Some(frame) = decoder.decode(&mut piece).expect("well formed") {
-                    decoded.push(frame);
+                    decoded.push(frame.to_vec());
                 }
                 rest = later;
             }

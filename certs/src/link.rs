@@ -1,9 +1,9 @@
 //! A link: one authenticated connection, one stream in each direction, frames on it.
 //!
 //! Reading is pulled: what nobody reads stays with the peer, by flow control. Writing goes through
-//! a queue bounded in frames and bytes; [`FrameWriter::try_send`] never waits, so a slow peer costs
-//! its sender at most the queue. All frames that wait are written in one go. What the frames mean,
-//! and whether the peer may have a link at all, is the caller's affair.
+//! a queue bounded in bytes; [`FrameWriter::try_send`] never waits, so a slow peer costs its sender at
+//! most the queue. All frames that wait are written in one go. What the frames mean, and whether the
+//! peer may have a link at all, is the caller's affair.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,19 +11,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use quinn::{Chunk, Connection, ReadError, RecvStream, SendStream, WriteError};
-use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::frame::{FrameDecoder, HEADER_BYTES, encode};
+use crate::frame::{FrameDecoder, FrameError};
 use crate::link_error::{CLOSE_CODE, LinkError};
+use crate::outbox::{FrameWriter, WayOut, outbox};
 use crate::traffic::Traffic;
 
 /// Most that is taken from QUIC at once, in bytes.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
-/// Most frames that are taken from the queue at once.
-const BATCH_FRAMES_MAX: usize = 1024;
-/// From so many bytes on, collected frames are written before more are added.
-const BATCH_BYTES: usize = 64 << 10;
 /// How long the rest of the queue may take once all writers are gone.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -32,8 +27,6 @@ const LINGER: Duration = Duration::from_secs(5);
 pub struct LinkLimits {
     /// Longest frame, in either direction, in bytes.
     pub frame_bytes_max: usize,
-    /// Most frames that may wait to be written.
-    pub queue_frames_max: usize,
     /// Most bytes that may wait to be written. A frame of the longest kind always fits into an
     /// empty queue, whatever is set here.
     pub queue_bytes_max: usize,
@@ -60,17 +53,6 @@ pub struct FrameReader {
     closer: Closer,
 }
 
-/// The way to a peer. When the last clone is dropped, what is queued is still written (for five
-/// seconds at most), and the peer sees the end of the stream.
-#[derive(Clone)]
-pub struct FrameWriter {
-    queue: mpsc::Sender<Queued>,
-    bytes: Arc<Semaphore>,
-    bytes_max: usize,
-    frame_bytes_max: usize,
-    _alive: watch::Sender<()>,
-}
-
 /// A handle to end a link, and to learn that and why it ended.
 #[derive(Clone)]
 pub struct Closer {
@@ -78,33 +60,11 @@ pub struct Closer {
     reason: Arc<OnceLock<String>>,
 }
 
-/// Why a frame was not queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The peer does not keep up: too many frames or bytes wait for it.
-    #[error("the peer does not keep up, its queue is full")]
-    Full,
-    /// The link has ended.
-    #[error("the link has ended")]
-    Ended,
-    /// The frame is empty or longer than the link permits; no peer would take it.
-    #[error("a frame of {0} bytes cannot be sent on this link")]
-    Length(usize),
-}
-
-/// A frame that waits, with its share of the queue's bytes.
-struct Queued {
-    frame: Vec<u8>,
-    _share: OwnedSemaphorePermit,
-}
-
 impl Default for LinkLimits {
-    /// Frames of 1 MiB, a queue of 4096 frames or 8 MiB.
+    /// Frames of 1 MiB, a queue of 8 MiB.
     fn default() -> Self {
         Self {
             frame_bytes_max: 1 << 20,
-            queue_frames_max: 4096,
             queue_bytes_max: 8 << 20,
         }
     }
@@ -119,28 +79,14 @@ impl Link {
     ) -> Self {
         let closer = Closer::new(connection);
         let frame_bytes_max = limits.frame_bytes_max.min(u32::MAX as usize >> 1);
-        let bytes_max = limits
-            .queue_bytes_max
-            .max(frame_bytes_max + HEADER_BYTES)
-            .min(Semaphore::MAX_PERMITS)
-            .min(u32::MAX as usize);
-        let (queue, waiting) = mpsc::channel(limits.queue_frames_max.max(1));
-        let (alive, watched) = watch::channel(());
-        tokio::spawn(write_until_end(send, waiting, watched, closer.clone()));
+        let (writer, way_out) = outbox(frame_bytes_max, limits.queue_bytes_max);
+        tokio::spawn(write_until_end(send, way_out, closer.clone()));
         let reader = FrameReader {
             stream: recv,
             decoder: FrameDecoder::new(frame_bytes_max),
             chunk: None,
             chunk_read: 0,
             closer: closer.clone(),
-        };
-        let bytes = Arc::new(Semaphore::new(bytes_max));
-        let writer = FrameWriter {
-            queue,
-            bytes,
-            bytes_max,
-            frame_bytes_max,
-            _alive: alive,
         };
         Self {
             reader,
@@ -160,19 +106,37 @@ impl FrameReader {
     /// breaks the framing loses the link. Cancel-safe: no byte is lost if the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
         loop {
-            if let Some(frame) = self.decode()? {
-                return Ok(Some(frame));
+            if let Some(frame) = self.arrived()? {
+                return Ok(Some(frame.to_vec()));
             }
-            // Forgotten before the wait: a cancelled one must not leave it to be decoded again.
-            (self.chunk, self.chunk_read) = (None, 0);
-            let read = self.stream.read_chunk(CHUNK_BYTES_MAX, true).await;
-            self.chunk = read.map_err(|error| self.failed(error))?;
-            if self.chunk.is_none() {
-                return match self.decoder.finish() {
-                    Ok(()) => Ok(None),
-                    Err(error) => Err(self.broken(error)),
-                };
+            if !self.more().await? {
+                return Ok(None);
             }
+        }
+    }
+
+    /// The next frame of what has arrived, as it lies there; `None`: there is no other without
+    /// [`FrameReader::more`]. For those who read much: who calls this until there is no more, has all
+    /// frames that came together.
+    pub fn arrived(&mut self) -> Result<Option<&[u8]>, LinkError> {
+        let arrived = self.chunk.as_ref().map_or(&[][..], |chunk| &chunk.bytes);
+        let mut rest = arrived.get(self.chunk_read..).unwrap_or_default();
+        let decoded = self.decoder.decode(&mut rest);
+        self.chunk_read = arrived.len() - rest.len();
+        decoded.map_err(|error| broken(&self.closer, error))
+    }
+
+    /// Waits until more has arrived; to be called when all of what has was read. False when the
+    /// peer has ended its stream in good order. Cancel-safe.
+    pub async fn more(&mut self) -> Result<bool, LinkError> {
+        // Forgotten before the wait: a cancelled one must not leave it to be decoded again.
+        (self.chunk, self.chunk_read) = (None, 0);
+        let read = self.stream.read_chunk(CHUNK_BYTES_MAX, true).await;
+        self.chunk = read.map_err(|error| self.failed(error))?;
+        match (&self.chunk, self.decoder.finish()) {
+            (Some(_), _) => Ok(true),
+            (None, Ok(())) => Ok(false),
+            (None, Err(error)) => Err(broken(&self.closer, error)),
         }
     }
 
@@ -193,20 +157,6 @@ impl FrameReader {
         self.closer.close(reason);
     }
 
-    fn decode(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
-        let arrived = self.chunk.as_ref().map_or(&[][..], |chunk| &chunk.bytes);
-        let mut rest = arrived.get(self.chunk_read..).unwrap_or_default();
-        let decoded = self.decoder.decode(&mut rest);
-        self.chunk_read = arrived.len() - rest.len();
-        decoded.map_err(|error| self.broken(error))
-    }
-
-    fn broken(&self, error: crate::FrameError) -> LinkError {
-        self.closer
-            .close(&format!("you broke the framing: {error}"));
-        error.into()
-    }
-
     fn failed(&self, error: ReadError) -> LinkError {
         match error {
             ReadError::ConnectionLost(error) => self.closer.why(error),
@@ -214,66 +164,6 @@ impl FrameReader {
                 self.closer.close("you reset the stream");
                 LinkError::Transport(other.to_string())
             }
-        }
-    }
-}
-
-impl FrameWriter {
-    /// Queues a frame, or fails at once.
-    pub fn try_send(&self, frame: Vec<u8>) -> Result<(), SendError> {
-        let cost = self.cost(&frame)?;
-        let share = self
-            .bytes
-            .clone()
-            .try_acquire_many_owned(cost)
-            .map_err(|_| self.full())?;
-        self.queue
-            .try_send(Queued {
-                frame,
-                _share: share,
-            })
-            .map_err(|error| match error {
-                TrySendError::Full(_) => SendError::Full,
-                TrySendError::Closed(_) => SendError::Ended,
-            })
-    }
-
-    /// Queues a frame, waiting for room. Cancel-safe: the frame is queued or it is not.
-    pub async fn send(&self, frame: Vec<u8>) -> Result<(), SendError> {
-        let cost = self.cost(&frame)?;
-        let acquired = tokio::select! {
-            acquired = self.bytes.clone().acquire_many_owned(cost) => acquired,
-            () = self.queue.closed() => return Err(SendError::Ended),
-        };
-        let share = acquired.map_err(|_| SendError::Ended)?;
-        self.queue
-            .send(Queued {
-                frame,
-                _share: share,
-            })
-            .await
-            .map_err(|_| SendError::Ended)
-    }
-
-    /// How many bytes wait in the queue, lengths included.
-    pub fn queued_bytes(&self) -> usize {
-        self.bytes_max
-            .saturating_sub(self.bytes.available_permits())
-    }
-
-    fn cost(&self, frame: &[u8]) -> Result<u32, SendError> {
-        if frame.is_empty() || frame.len() > self.frame_bytes_max {
-            return Err(SendError::Length(frame.len()));
-        }
-        u32::try_from(frame.len() + HEADER_BYTES).map_err(|_| SendError::Length(frame.len()))
-    }
-
-    /// A queue that nobody empties any more is not full but at its end.
-    fn full(&self) -> SendError {
-        if self.queue.is_closed() {
-            SendError::Ended
-        } else {
-            SendError::Full
         }
     }
 }
@@ -340,14 +230,6 @@ impl fmt::Debug for FrameReader {
     }
 }
 
-impl fmt::Debug for FrameWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameWriter")
-            .field("queued_bytes", &self.queued_bytes())
-            .finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for Closer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Closer")
@@ -356,21 +238,22 @@ impl fmt::Debug for Closer {
     }
 }
 
+fn broken(closer: &Closer, error: FrameError) -> LinkError {
+    closer.close(&format!("you broke the framing: {error}"));
+    error.into()
+}
+
 /// Writes until the queue is at its end or the link is; an ended link has no queue, so that a
 /// sender notices. A peer that lets us keep the rest of the queue for ever, after everybody else has
 /// left the link, is left too.
-async fn write_until_end(
-    stream: SendStream,
-    waiting: mpsc::Receiver<Queued>,
-    mut alive: watch::Receiver<()>,
-    closer: Closer,
-) {
+async fn write_until_end(stream: SendStream, queue: WayOut, closer: Closer) {
     let abandoned = async {
-        while alive.changed().await.is_ok() {}
+        queue.left().await;
         tokio::time::sleep(LINGER).await;
     };
     tokio::select! {
-        written = write_all(stream, waiting) => if written.is_err() {
+        biased;
+        written = write_all(stream, &queue) => if written.is_err() {
             closer.close("you do not read any more");
         },
         _ended = closer.connection.closed() => {}
@@ -378,22 +261,15 @@ async fn write_until_end(
     }
 }
 
-async fn write_all(
-    mut stream: SendStream,
-    mut waiting: mpsc::Receiver<Queued>,
-) -> Result<(), WriteError> {
-    let (mut batch, mut buffer) = (Vec::new(), Vec::new());
-    while waiting.recv_many(&mut batch, BATCH_FRAMES_MAX).await > 0 {
-        for queued in batch.drain(..) {
-            encode(&queued.frame, &mut buffer);
-            if buffer.len() >= BATCH_BYTES {
-                stream.write_all(&buffer).await?;
-                buffer.clear();
-                buffer.shrink_to(BATCH_BYTES);
-            }
+async fn write_all(mut stream: SendStream, queue: &WayOut) -> Result<(), WriteError> {
+    let mut buffer = Vec::new();
+    while queue.take(&mut buffer).await {
+        let mut rest = buffer.as_slice();
+        while !rest.is_empty() {
+            let written = stream.write(rest).await?;
+            rest = rest.get(written..).unwrap_or_default();
+            queue.wrote(written);
         }
-        stream.write_all(&buffer).await?;
-        buffer.clear();
     }
     // Only the peer's acknowledgement allows the connection to be dropped.
     if stream.finish().is_ok() {

@@ -333,7 +333,7 @@ async fn admission_new_identity_serves_without_a_new_socket() {
     first
         .link
         .writer
-        .try_send(b"still here".to_vec())
+        .try_send(b"still here")
         .expect("it is queued");
     let frame = accepted.link.reader.next().await.expect("the link lives");
     assert_eq!(frame, Some(b"still here".to_vec()));

@@ -83,21 +83,59 @@ async fn link_slow_peer_fills_its_queue_and_never_blocks_or_grows() {
         assert_eq!(next(&mut accepted.link).await, Some(numbered(i)));
     }
     eventually("the queue has room again", || writer.queued_bytes() == 0).await;
-    writer.try_send(b"again".to_vec()).expect("there is room");
+    writer.try_send(b"again").expect("there is room");
     assert_eq!(next(&mut accepted.link).await, Some(b"again".to_vec()));
 }
 
 #[tokio::test]
-async fn link_queue_is_bounded_in_frames_too() {
+async fn link_queue_of_small_frames_is_bounded_with_their_lengths() {
     let (dialed, _accepted, _listener) = link_pair().await;
     // Without an await nothing is taken from the queue.
     let writer = &dialed.link.writer;
-    let queued = (0..1000)
-        .take_while(|_| writer.try_send(vec![1]).is_ok())
+    let queued = (0..10_000)
+        .take_while(|_| writer.try_send([1]).is_ok())
         .count();
-    assert_eq!(queued, LIMITS.queue_frames_max);
-    assert_eq!(writer.try_send(vec![1]), Err(SendError::Full));
-    assert_eq!(writer.queued_bytes(), 5 * LIMITS.queue_frames_max);
+    assert_eq!(queued, LIMITS.queue_bytes_max / 5);
+    assert_eq!(writer.try_send([1]), Err(SendError::Full));
+    assert_eq!(writer.queued_bytes(), LIMITS.queue_bytes_max);
+}
+
+/// What does not fit leaves no trace in the buffer behind which it was written.
+#[tokio::test]
+async fn link_frame_that_was_not_queued_is_not_sent() {
+    let (dialed, mut accepted, _listener) = link_pair().await;
+    let writer = &dialed.link.writer;
+    writer.try_send([1; 900]).expect("there is room");
+    let long = LIMITS.frame_bytes_max + 1;
+    assert_eq!(writer.try_send(vec![2; long]), Err(SendError::Length(long)));
+    assert_eq!(writer.try_send([]), Err(SendError::Length(0)));
+    for _ in 0..3 {
+        writer.try_send([3; 900]).expect("there is room");
+    }
+    assert_eq!(writer.try_send([4; 900]), Err(SendError::Full));
+    writer.try_send([5]).expect("a small one fits");
+    for (first, length) in [(1, 900), (3, 900), (3, 900), (3, 900), (5, 1)] {
+        assert_eq!(next(&mut accepted.link).await, Some(vec![first; length]));
+    }
+}
+
+/// Who reads what has arrived sees all frames of a chunk, and no more of the last one than there is.
+#[tokio::test]
+async fn link_frames_that_came_together_are_read_without_waiting() {
+    let (mut link, mut raw, _listener) = raw_pair().await;
+    let together = [1, 0, 0, 0, b'a', 2, 0, 0, 0, b'b', b'c', 3, 0, 0, 0, b'd'];
+    raw.send.write_all(&together).await.expect("it is written");
+    let reader = &mut link.reader;
+    assert_eq!(reader.arrived().expect("nothing is wrong"), None);
+    assert!(within(reader.more()).await.expect("in time").expect("more"));
+    assert_eq!(reader.arrived().expect("whole"), Some(&b"a"[..]));
+    assert_eq!(reader.arrived().expect("whole"), Some(&b"bc"[..]));
+    assert_eq!(reader.arrived().expect("not whole"), None);
+    assert!(reader.is_within_frame());
+    raw.send.write_all(b"ef").await.expect("it is written");
+    assert!(within(reader.more()).await.expect("in time").expect("more"));
+    assert_eq!(reader.arrived().expect("whole"), Some(&b"def"[..]));
+    assert_eq!(reader.arrived().expect("nothing is wrong"), None);
 }
 
 #[tokio::test]

@@ -170,7 +170,6 @@ impl Rig {
         let limits = LinkLimits {
             frame_bytes_max: PEER_FRAME_BYTES_MAX,
             queue_bytes_max: 2 * PEER_FRAME_BYTES_MAX,
-            ..LinkLimits::default()
         };
         let dialer = Dialer::bind(any, local, limits)?;
         dialer
@@ -359,6 +358,7 @@ pub(crate) async fn raw_hello(
     name: &str,
     index: u16,
     hello: &Hello,
+    then: &[u8],
 ) -> (quinn::Connection, quinn::SendStream) {
     let config = bts_certs::client_config(&rig.member(name)).expect("settings of TLS");
     let connection = raw_dial(rig, config, index).await.expect("a connection");
@@ -367,10 +367,8 @@ pub(crate) async fn raw_hello(
     recv.read_exact(&mut [0; 4]).await.expect("greeted back");
     let hello = codec::encode(hello);
     let length = u32::try_from(hello.len()).expect("a Hello is short");
-    send.write_all(&length.to_le_bytes())
-        .await
-        .expect("written");
-    send.write_all(&hello).await.expect("written");
+    let bytes = [&length.to_le_bytes(), hello.as_slice(), then].concat();
+    send.write_all(&bytes).await.expect("written");
     recv.read_exact(&mut [0; 8]).await.expect("an answer");
     // The stream is kept open, or else the replica could not answer.
     tokio::spawn(async move { while let Ok(Some(_)) = recv.read_chunk(1 << 16, true).await {} });

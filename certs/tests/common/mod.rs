@@ -16,7 +16,6 @@ use time::OffsetDateTime;
 
 pub(crate) const LIMITS: LinkLimits = LinkLimits {
     frame_bytes_max: 1000,
-    queue_frames_max: 64,
     queue_bytes_max: 4000,
 };
 

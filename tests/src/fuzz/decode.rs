@@ -29,7 +29,7 @@ pub fn frames(bytes: &[u8]) {
     let mut frames = Vec::new();
     let end = loop {
         match whole.decode(&mut rest) {
-            Ok(Some(frame)) => frames.push(frame),
+            Ok(Some(frame)) => frames.push(frame.to_vec()),
             Ok(None) => break whole.finish(),
             Err(error) => break Err(error),
         }
@@ -44,7 +44,7 @@ pub fn frames(bytes: &[u8]) {
     'pieces: for mut piece in stream.chunks(cut) {
         loop {
             match decoder.decode(&mut piece) {
-                Ok(Some(frame)) => again.push(frame),
+                Ok(Some(frame)) => again.push(frame.to_vec()),
                 Ok(None) => break,
                 Err(found) => {
                     error = Some(found);
