@@ -97,7 +97,8 @@ impl Replica {
         }
         self.log(Change::Ended(end.clone()), out);
         self.count("session ended");
-        let won = self.store.won_below(&session, TakeNumber(u64::MAX));
+        let all = TakeNumber(0)..TakeNumber(u64::MAX);
+        let won = self.store.won_between(&session, all);
         let won: Vec<_> = won.cloned().collect();
         won.into_iter().for_each(|id| self.may_be_ripe(id));
         true
