@@ -99,10 +99,13 @@ pub(super) fn examine(place: &Place) -> Result<Option<Examined>, StoreError> {
         .filter_map(|name| FileId::of_name(name))
         .collect();
     let Some(newest) = newest(place, &files)? else {
-        let Some(file) = files.first() else {
-            return Ok(None);
+        let rest = names.iter().find(|name| is_of_log(name));
+        return match rest {
+            Some(name) => {
+                Err(place.damaged(name, "no file of the log begins with an intact commit"))
+            }
+            None => Ok(None),
         };
-        return Err(place.damaged(file, "no file of the log begins with an intact commit"));
     };
     let (mut examined, turn) = read_commits(place, newest)?;
     if let Some(turn) = turn {
@@ -128,6 +131,11 @@ pub(super) fn examine(place: &Place) -> Result<Option<Examined>, StoreError> {
         });
     examined.others = others.collect();
     Ok(Some(examined))
+}
+
+/// Whether there was a log if there is a file of this name.
+fn is_of_log(name: &str) -> bool {
+    name.starts_with("spare-") || FileId::of_name(name).is_some()
 }
 
 fn open(place: &Place, file: FileId) -> Result<Box<dyn Blob>, StoreError> {
@@ -259,9 +267,8 @@ fn follow(
     refuse_later(place, &mut reader, examined.state.commits)?;
     let end = HEADER_BYTES as u64;
     let tail = Tail { file: next, end };
-    let is_torn = reader.is_torn(PAGE_BYTES);
-    // What an earlier use of the file left looks the same.
-    let is_torn = is_torn.map_err(place.error(next, "read"))? && examined.torn.is_none();
+    // Bytes that are no commit may be those of an earlier use of the file.
+    let is_torn = reader.is_torn(1).map_err(place.error(next, "read"))?;
     examined.torn = is_torn.then_some(tail);
     let State { seal, parts, .. } = &mut examined.state;
     parts.extend(records.part(examined.last, *seal));

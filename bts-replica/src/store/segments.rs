@@ -18,11 +18,11 @@ use super::frame::{Binding, HEADER_BYTES, Salt, Tail, header};
 /// what was there before need not be read.
 pub(super) const PAGE_BYTES: u64 = 4096;
 /// Zeros written at a time.
-const FILL_BYTES: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };
+const FILL_BYTES: u64 = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 /// With fewer zeros ahead the next are written.
 const AHEAD_BYTES: u64 = FILL_BYTES / 2;
-/// After zeros found no room they are not tried for so many turns.
-const FILL_PAUSE: u32 = 64;
+/// What can wait and found no room is not tried again for so many turns.
+const PAUSE: u32 = 64;
 /// Files kept for being used again. More are removed.
 const SPARES_MAX: usize = 2;
 
@@ -55,7 +55,7 @@ pub(super) struct Segments {
     spares: Vec<String>,
     /// Names of files that are part of the log no more, as is durable.
     retired: Vec<String>,
-    fill_pause: u32,
+    pause: u32,
 }
 
 impl Place {
@@ -151,7 +151,7 @@ impl Segments {
             next: None,
             spares,
             retired,
-            fill_pause: 0,
+            pause: 0,
         })
     }
 
@@ -209,11 +209,12 @@ impl Segments {
         }
         let file = FileId::draw(Kind::Log);
         let folder = &*self.place.folder;
-        let made = match self.spares.pop() {
-            Some(spare) => folder.rename(&spare, &file.to_string()),
+        let made = match self.spares.last() {
+            Some(spare) => folder.rename(spare, &file.to_string()),
             None => folder.create(&file.to_string()).map(drop),
         };
         made.map_err(self.place.error(file, "make"))?;
+        self.spares.pop();
         self.place.sync(state)?;
         self.next = Some(Segment::open(&self.place, file, HEADER_BYTES as u64)?);
         Ok(file)
@@ -234,22 +235,23 @@ impl Segments {
 
     /// What need not be done while somebody waits: makes ready what the next commits need.
     pub(super) fn tend(&mut self, state: &State) -> Result<(), StoreError> {
-        while let Some(name) = self.retired.pop() {
-            self.put_away(&name)?;
-        }
-        if self.fill_pause > 0 {
-            self.fill_pause -= 1;
+        if self.pause > 0 {
+            self.pause -= 1;
             return Ok(());
         }
         match self.make_ready(state) {
-            // What it is for has room perhaps, or says so itself.
-            Err(StoreError::Full { .. }) => self.fill_pause = FILL_PAUSE,
+            // What this is for finds room perhaps, or says itself that there is none.
+            Err(StoreError::Full { .. }) => self.pause = PAUSE,
             other => return other,
         }
         Ok(())
     }
 
     fn make_ready(&mut self, state: &State) -> Result<(), StoreError> {
+        while let Some(name) = self.retired.last().cloned() {
+            self.put_away(&name)?;
+            self.retired.pop();
+        }
         if self.active.wants_fill() {
             return self.active.fill(&self.place, state);
         }

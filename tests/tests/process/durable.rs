@@ -210,7 +210,8 @@ async fn durable_replica_without_room_answers_reads_and_recovers() {
     };
     let mut cluster = Cluster::start(NODE, deployment, &[]).await;
     let mut workers = Workers::connect(cluster.deployment(), 1..=3).await;
-    workers.start(40);
+    // The log has some room ahead, and takes what fits there.
+    workers.start(250);
     workers.operations(10).await;
     let hog = data.join("hog");
     let mut bytes = 64 << 20;
@@ -224,8 +225,8 @@ async fn durable_replica_without_room_answers_reads_and_recovers() {
     }
     let filled = fs::metadata(&hog).expect("it is there").len();
     assert!(filled > 1 << 20, "{filled}");
-    workers.operations(20).await;
     logged(&mut cluster, 2, "Until there is room").await;
+    workers.operations(20).await;
     let mut hand = Hand::new(cluster.deployment(), 0)
         .connect_to(&[ReplicaId(2)])
         .await;
