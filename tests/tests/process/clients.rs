@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bts_client::{Client, Config, template};
 use bts_core::content::Decision;
 use bts_core::message::ClientBody;
 use bts_core::tuple::Tuple;
@@ -189,4 +190,38 @@ async fn clients_that_die_in_an_out_leave_all_or_nothing() {
         );
     }
     workers.finish().await;
+}
+
+/// a client that took something ends its session when it closes, one that did not leaves without a word.
+#[tokio::test]
+async fn clients_r712_end_their_session_when_they_close() {
+    let cluster = Cluster::start(NODE, Deployment::new(4, 1, 2), &[]).await;
+    let connect = |number| {
+        let deployment = cluster.deployment();
+        let config = Config::new(deployment.cluster().clone(), deployment.client(number));
+        Client::connect(config.expect("a client"))
+    };
+    for (number, takes, ended) in [(1, false, 0), (1, true, 3)] {
+        let client = connect(number).await.expect("the cluster is there");
+        let space = client.space("jobs").expect("a good name");
+        space.out(("job", 1u64)).await.expect("written");
+        if takes {
+            let (_, number) = space.take(template!["job", ?u64]).await.expect("taken");
+            assert_eq!(number, 1);
+        }
+        client.close().await;
+        let mut hand = Hand::new(cluster.deployment(), 0)
+            .connect_to(&cluster.correct())
+            .await;
+        let mut knowing = 0;
+        for replica in cluster.correct() {
+            let report = hand.report(replica).await;
+            let is_it = |(what, count): &&(String, u64)| what == "session ended" && *count > 0;
+            knowing += report.counters.iter().filter(is_it).count();
+        }
+        assert!(
+            knowing >= ended && (ended > 0 || knowing == 0),
+            "{knowing} know of it"
+        );
+    }
 }
