@@ -254,7 +254,7 @@ impl Sessions {
         }
         if state.reservations.len() >= RESERVATIONS_PER_SESSION_MAX {
             let is_over = |id: &&EntryId| {
-                let held = self.reservations.get(*id);
+                let held = self.reservations.get(id);
                 held.is_none_or(|held| held.until <= now)
             };
             let over: Vec<_> = state.reservations.iter().filter(is_over).cloned().collect();

@@ -192,7 +192,7 @@ fn take_r43_sibling_that_loses_makes_room() {
     (0..4).for_each(|replica| desk.reply(replica, request, named(vec![in_full(&one)])));
     assert!(desk.sent().is_empty(), "it waits");
     let certificate = desk.release(&one.id, 0);
-    let id = one.id.clone();
+    let id = one.id;
     desk.reply(0, engaged, ReplyBody::Released { id, certificate });
     let (_, again, _) = desk.take_request();
     assert_eq!(again.payload.id, take.payload.id);
