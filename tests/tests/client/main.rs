@@ -7,6 +7,7 @@ mod cancel;
 mod desk;
 mod ends;
 mod help;
+mod late;
 mod list;
 mod out;
 mod read;

@@ -15,7 +15,7 @@ fn engaged(desk: &mut Desk) -> (Entry, RequestId, SignedTake) {
 }
 
 /// The same for the entry of this number.
-fn engaged_in(desk: &mut Desk, seq: u64) -> (Entry, RequestId, SignedTake) {
+pub(crate) fn engaged_in(desk: &mut Desk, seq: u64) -> (Entry, RequestId, SignedTake) {
     desk.take(false, None);
     let (request, read) = desk.read_request();
     assert_eq!(read.mode, ReadMode::Enter);
@@ -44,14 +44,14 @@ fn decides(desk: &mut Desk, wanted: bool) -> usize {
     .len()
 }
 
-fn locks(desk: &mut Desk) -> Vec<(u16, RequestId, LockRequest)> {
+pub(crate) fn locks(desk: &mut Desk) -> Vec<(u16, RequestId, LockRequest)> {
     desk.sent_of(|body| match body {
         ClientBody::Lock(lock) => Some(lock.clone()),
         _ => None,
     })
 }
 
-fn first_votes(desk: &mut Desk, request: RequestId, take: &SignedTake, from: &[u16]) {
+pub(crate) fn first_votes(desk: &mut Desk, request: RequestId, take: &SignedTake, from: &[u16]) {
     for replica in from {
         let vote = desk.first_vote(*replica, take);
         desk.reply(*replica, request, vote);
@@ -151,54 +151,6 @@ fn take_b10_lock_at_once_when_f_is_out_of_reach() {
     assert!(locks(&mut desk).is_empty());
     first_votes(&mut desk, request, &take, &[2]);
     assert_eq!(locks(&mut desk).len(), 4);
-}
-
-/// Everybody is late once: what a quorum decides alone costs more than a short wait. Who is late again and
-/// again is not waited for, until it is in time.
-#[test]
-fn take_b10_slow_replica_is_not_waited_for() {
-    let mut desk = Desk::new(4, 1);
-    for seq in 1..=3 {
-        let (_, request, take) = engaged_in(&mut desk, seq);
-        first_votes(&mut desk, request, &take, &[0, 1, 2]);
-        assert!(locks(&mut desk).is_empty(), "s3 was not late often enough");
-        desk.pass_ms(25);
-        lock_decides(&mut desk);
-    }
-    let (_, request, take) = engaged_in(&mut desk, 4);
-    first_votes(&mut desk, request, &take, &[0, 1, 2]);
-    lock_decides(&mut desk);
-    let (_, request, take) = engaged_in(&mut desk, 5);
-    first_votes(&mut desk, request, &take, &[3, 0, 1, 2]);
-    assert!(matches!(desk.outcome(), Outcome::Found(_)));
-    let (_, request, take) = engaged_in(&mut desk, 6);
-    first_votes(&mut desk, request, &take, &[0, 1, 2]);
-    assert!(locks(&mut desk).is_empty(), "it was in time");
-}
-
-/// What several operations see at the same moment is one lateness.
-#[test]
-fn take_b10_one_hiccup_makes_nobody_slow() {
-    let mut desk = Desk::new(4, 1);
-    let under_way: Vec<_> = (1..=4).map(|seq| engaged_in(&mut desk, seq)).collect();
-    for (_, request, take) in &under_way {
-        first_votes(&mut desk, *request, take, &[0, 1, 2]);
-    }
-    desk.pass_ms(25);
-    assert_eq!(locks(&mut desk).len(), 16, "all four are late");
-    let (_, request, take) = engaged_in(&mut desk, 5);
-    first_votes(&mut desk, request, &take, &[0, 1, 2]);
-    assert!(locks(&mut desk).is_empty());
-}
-
-fn lock_decides(desk: &mut Desk) {
-    let sent = locks(desk);
-    assert_eq!(sent.len(), 4);
-    for replica in 0..3 {
-        let vote = desk.commit_vote(replica, &sent[0].2.certificate);
-        desk.reply(replica, sent[0].1, vote);
-    }
-    assert!(matches!(desk.outcome(), Outcome::Found(_)));
 }
 
 /// F votes decide also if the last of them comes after the lock was sent.
