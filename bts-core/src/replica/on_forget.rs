@@ -259,6 +259,7 @@ impl Replica {
         let at = self.now + after;
         self.forgetting.due.insert((at, id.clone()));
         self.forgetting.asked.insert(id.into(), (at, after));
+        self.timers.arm(Timer::Forget, at);
     }
 
     fn ask_no_more(&mut self, id: &EntryId) {

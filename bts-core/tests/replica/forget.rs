@@ -274,6 +274,23 @@ fn forget_after_a_restart_peers_are_asked() {
     assert_eq!(said(&mut world, &client, 2, &target), Said::Forgotten);
 }
 
+/// The same, if a put was there at first: when it is skipped, nobody says anything more, and the replica has to ask.
+#[test]
+fn forget_after_a_restart_peers_are_asked_when_the_puts_are_gone() {
+    let mut world = World::of_four();
+    let client = world.client(1);
+    world.settled.insert(client.at, 100);
+    let target = world.out(&client, 1, task(1), &ALL);
+    let (_, puts) = swap(&mut world, &client, &ALL, &target, 0, 1);
+    world.isolate(2);
+    swap(&mut world, &client, &[0, 1, 3], &puts[0], 1, 0);
+    world.pass(A_WHILE);
+    world.restart_with(2, &[&client]);
+    world.heal();
+    world.pass(Span::from_millis(30_000));
+    assert_eq!(said(&mut world, &client, 2, &target), Said::Forgotten);
+}
+
 /// What was forgotten stays removed after a restart, whatever comes again.
 #[test]
 fn forget_survives_a_restart() {
