@@ -282,3 +282,64 @@ impl FrameReader {
         Ok((count <= read).then_some(0..count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::folder::{Access, Folder};
+    use crate::store::tests::sim::Sim;
+
+    /// What a file held before it was used again, what another store or another file holds, and what was
+    /// written elsewhere: none of it can be taken for a frame that belongs here.
+    #[test]
+    fn frame_holds_in_its_place_alone() {
+        let file = |number, kind| FileId { kind, number };
+        let own = Binding {
+            salt: [1; 16],
+            file: file(2, Kind::Log),
+        };
+        let mut bytes = header(&own.salt).to_vec();
+        bytes.resize(HEADER_BYTES + FRAME_BYTES, 0);
+        bytes.extend(b"what it says");
+        let at = HEADER_BYTES as u64;
+        let seal = seal(&mut bytes, HEADER_BYTES, &own, at, (7, 3));
+        let read = |bytes: &[u8], binding| {
+            let sim = Sim::of([("file".to_owned(), bytes.to_vec())]);
+            let blob = sim.open("file", Access::Read);
+            let mut reader = FrameReader::new(blob.expect("it is there"), binding);
+            let frame = reader.read().expect("it can be read")?;
+            assert_eq!(reader.body(&frame), b"what it says");
+            assert_eq!(frame.end as usize, bytes.len());
+            Some((frame.number, frame.previous, frame.seal))
+        };
+        assert_eq!(read(&bytes, own), Some((7, 3, seal)));
+        let others = [
+            Binding {
+                salt: [2; 16],
+                ..own
+            },
+            Binding {
+                file: file(3, Kind::Log),
+                ..own
+            },
+            Binding {
+                file: file(2, Kind::Kept),
+                ..own
+            },
+        ];
+        for other in others {
+            assert_eq!(read(&bytes, other), None, "{other:?}");
+        }
+        let frame = bytes.split_off(HEADER_BYTES);
+        bytes.extend([0; 8]);
+        bytes.extend(frame);
+        let sim = Sim::of([("file".to_owned(), bytes)]);
+        let blob = sim.open("file", Access::Read);
+        let mut reader = FrameReader::new(blob.expect("it is there"), own);
+        assert_eq!(
+            reader.later(0).expect("it can be read"),
+            None,
+            "it was moved"
+        );
+    }
+}

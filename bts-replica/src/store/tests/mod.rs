@@ -4,7 +4,7 @@ mod crash;
 mod damage;
 mod life;
 mod room;
-mod sim;
+pub(super) mod sim;
 mod torn;
 
 use std::collections::BTreeMap;

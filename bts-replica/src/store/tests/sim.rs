@@ -14,7 +14,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// The file system.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sim(Arc<Mutex<World>>);
+pub(in crate::store) struct Sim(Arc<Mutex<World>>);
 
 #[derive(Debug, Default)]
 struct World {
@@ -56,7 +56,7 @@ struct Handle {
 
 impl Sim {
     /// These files, durable.
-    pub(super) fn of(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+    pub(in crate::store) fn of(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let mut world = World::default();
         for (name, bytes) in files {
             world.names.insert(name, world.files.len());
@@ -180,9 +180,11 @@ impl World {
         match file {
             Some(file) => {
                 let inode = &mut self.files[file];
-                inode.pending.clear();
-                if !is_bad {
-                    inode.durable.clone_from(&inode.now);
+                // What a sync that failed left behind is not asked for again.
+                for (at, bytes) in std::mem::take(&mut inode.pending) {
+                    if !is_bad {
+                        overwrite(&mut inode.durable, at, &bytes);
+                    }
                 }
             }
             None if !is_bad => {
