@@ -83,6 +83,11 @@ impl Replica {
         kept.map(|decided| (decided.id().clone(), decided.take().taker()))
     }
 
+    /// True if the entry was dropped without its decision, since `f+1` peers have forgotten that.
+    pub fn has_skipped(&self, id: &EntryId) -> bool {
+        self.store.is_skipped(id)
+    }
+
     /// Notes when a session left.
     pub(super) fn leave(&mut self, client: ClientRef) {
         let lingers = self.options.limits.session_lingers;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use bts_core::client::Op;
-use bts_core::ids::{ClientRef, PublicKey, ReplicaId, Session};
+use bts_core::ids::{ClientRef, EntryId, PublicKey, ReplicaId, Session};
 
 use super::node::Node;
 use super::rng::Rng;
@@ -131,7 +131,10 @@ impl Line {
                     if world.outcome(end).is_some() {
                         world.observer.coverage.mark("client closed");
                     }
-                    world.crash_client(holder);
+                    // Who lives when the world is healed is asked to end its session.
+                    if !world.is_healing() {
+                        world.crash_client(holder);
+                    }
                 });
             } else {
                 world
@@ -201,14 +204,21 @@ impl World {
         self.add_client_of(key, session)
     }
 
-    /// What these replicas keep for sessions of these keys, in words.
+    /// What these replicas keep for sessions of these keys, in words. Of what one of them skipped it cannot say that it had
+    /// it, nor that it forgot: with the faulty ones away, a replica that was restarted may be one voice short of
+    /// knowing that nobody needs the decision any more, and keeps it until they are back.
     fn kept_of(&self, ids: &[ReplicaId], keys: &BTreeSet<PublicKey>) -> Vec<String> {
         let nodes = ids
             .iter()
             .filter_map(|id| Some((id, self.replicas.get(id)?)));
         let kept =
             nodes.flat_map(|(id, node)| node.machine.kept().into_iter().map(move |k| (id, k)));
+        let skipped = |id: &EntryId| {
+            let mut all = ids.iter().filter_map(|id| self.replicas.get(id));
+            all.any(|node| node.machine.has_skipped(id))
+        };
         let of_keys = kept.filter(|(_, (_, winner))| keys.contains(&winner.key));
+        let of_keys = of_keys.filter(|(_, (entry, _))| !skipped(entry));
         let line = |(id, (entry, winner)): (&ReplicaId, (_, ClientRef))| {
             format!("{id} keeps how {entry} was taken by {winner}")
         };

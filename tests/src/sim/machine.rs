@@ -24,6 +24,10 @@ pub trait ReplicaMachine: Debug + Send {
     fn kept(&self) -> Vec<(EntryId, ClientRef)> {
         Vec::new()
     }
+    /// Whether it dropped the entry without the decision.
+    fn has_skipped(&self, _id: &EntryId) -> bool {
+        false
+    }
 }
 
 impl ReplicaMachine for Replica {
@@ -47,6 +51,10 @@ impl ReplicaMachine for Replica {
     fn kept(&self) -> Vec<(EntryId, ClientRef)> {
         let kept = Self::kept(self);
         kept.collect()
+    }
+
+    fn has_skipped(&self, id: &EntryId) -> bool {
+        Self::has_skipped(self, id)
     }
 }
 
