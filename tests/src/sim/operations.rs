@@ -67,8 +67,12 @@ impl World {
         let takes = self.observer.coverage.count("take");
         let sent = self.observer.sent_entries().len();
         self.drive_client(client, client::Input::Invoke(handle, op));
-        let entry = self.observer.sent_entries().get(sent);
-        self.invocations[handle.0 as usize].entry = entry.map(|entry| entry.id.clone());
+        // What an earlier operation had waited to be signed may be sent in the same moment.
+        let invocation = &mut self.invocations[handle.0 as usize];
+        let mut new = self.observer.sent_entries().iter().skip(sent);
+        let own =
+            new.find(|entry| matches!(&invocation.call, Call::Out(own) if *own == entry.tuple));
+        invocation.entry = own.map(|entry| entry.id.clone());
         if self.observer.coverage.count("take") > takes {
             self.observer.coverage.mark("warm take");
         }
