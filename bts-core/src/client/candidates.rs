@@ -303,12 +303,6 @@ impl Candidates {
     }
 }
 
-pub(super) fn close(step: &mut Step<'_>, mut case: Case) {
-    case.fetch.close(step);
-    if let Some(write_back) = case.write_back {
-        write_back.close(step);
-    }
-    if let Some(help) = case.help {
-        help.close(step);
-    }
+pub(super) fn close(step: &mut Step<'_>, case: Case) {
+    case.put_at_rest(step);
 }

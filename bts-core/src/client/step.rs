@@ -90,10 +90,15 @@ impl Shared {
         self.unsigned.len()
     }
 
+    /// How long a quorum may be expected to take to answer.
+    fn patience(&self) -> Span {
+        let quorum = self.options.configuration.size().ack_quorum();
+        self.pace.patience(quorum)
+    }
+
     /// Until when they wait for more.
     pub(super) fn gathers_until(&self) -> Option<Time> {
-        let quorum = self.options.configuration.size().ack_quorum();
-        let span = self.pace.patience(quorum).as_micros() / GATHER_FRACTION;
+        let span = self.patience().as_micros() / GATHER_FRACTION;
         let span = Span::from_micros(span).min(GATHER_MAX);
         let is_worth_it = self.has_unsigned() && span >= GATHER_MIN;
         is_worth_it.then(|| self.unsigned_since + span)
@@ -153,7 +158,7 @@ impl Step<'_> {
 
     /// How long a quorum may be expected to take to answer.
     pub(super) fn patience(&self) -> Span {
-        self.shared.pace.patience(self.size().ack_quorum())
+        self.shared.patience()
     }
 
     /// All replicas.
