@@ -133,9 +133,23 @@ impl Replica {
         }
     }
 
+    /// a decision that may be forgotten is stable, by what was heard here or because `f + 1` replicas, so a
+    /// correct one, have forgotten it.
+    pub(super) fn stable_as_forgotten(&mut self, id: &EntryId) {
+        if self.streams.unstable.remove(id).is_some() {
+            self.count("stable as forgotten");
+            self.removed_for_good(id);
+        }
+    }
+
     fn became_stable(&mut self, id: &EntryId) {
-        self.store.forget_contents(id);
         self.may_be_ripe(id.clone());
+        self.removed_for_good(id);
+    }
+
+    /// What a decision removed need not be told with it any more, nor the proof of what that was.
+    fn removed_for_good(&mut self, id: &EntryId) {
+        self.store.forget_contents(id);
         if let Some((origin, _)) = id.origin() {
             self.may_be_ripe(origin);
         }

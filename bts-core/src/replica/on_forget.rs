@@ -196,6 +196,7 @@ impl Replica {
     fn forget(&mut self, id: EntryId, roots: &mut RemovedRanges, out: &mut Outputs) {
         self.count("forgotten");
         self.ask_no_more(&id);
+        self.stable_as_forgotten(&id);
         match WriterSession::of(&id) {
             Some((session, seq)) => {
                 roots.insert_range(&session, seq.0, seq.0);

@@ -17,6 +17,7 @@ mod proposals;
 mod reads;
 mod recover;
 mod restart;
+mod shortened;
 mod stop;
 mod support;
 mod turmoil;

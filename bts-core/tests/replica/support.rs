@@ -481,8 +481,13 @@ impl World {
         let verified = self.verifier.take(take.clone()).expect("a good Take");
         let value = Value::Take(verified.op());
         let statement = statement(&verified.id, verified.epoch.0, 1, value);
+        let size = self.configuration.size();
+        let voters: Vec<_> = (0..size.replicas() as u16)
+            .rev()
+            .take(size.ack_quorum())
+            .collect();
         Decision {
-            certificate: self.certificate(VoteKind::Commit, &statement, &[1, 2, 3]),
+            certificate: self.certificate(VoteKind::Commit, &statement, &voters),
             take: Some(take.clone()),
         }
     }
