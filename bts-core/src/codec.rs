@@ -4,6 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use bincode::enc::write::SizeWriter;
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -36,10 +37,22 @@ pub enum DecodeError {
 pub trait Payload: Serialize + DeserializeOwned {}
 impl<T: Serialize + DeserializeOwned> Payload for T {}
 
+/// Room for what is encoded most: ids, votes, entries of a few fields.
+const USUAL: usize = 128;
+
 /// Encodes a value of our own making.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .expect("our own types have known lengths, the only thing that can fail")
+    let mut bytes = Vec::with_capacity(USUAL);
+    encode_into(value, &mut bytes);
+    bytes
+}
+
+/// How many bytes the encoding of a value of our own making has.
+pub fn encoded_len<T: Serialize>(value: &T) -> usize {
+    let mut counter = SizeWriter::default();
+    bincode::serde::encode_into_writer(value, &mut counter, bincode::config::standard())
+        .expect("our own types have known lengths, the only thing that can fail");
+    counter.bytes_written
 }
 
 /// Appends the encoding of a value of our own making to bytes that are there.

@@ -205,7 +205,7 @@ impl TakePayload {
         if self.epoch.0 > EPOCH_MAX {
             return Err(IllFormed::EpochTooHigh);
         }
-        if self.puts.len() > PUTS_MAX || codec::encode(&self.puts).len() > PUTS_BYTES_MAX {
+        if self.puts.len() > PUTS_MAX || codec::encoded_len(&self.puts) > PUTS_BYTES_MAX {
             return Err(IllFormed::BadPuts);
         }
         for (index, put) in (0..).zip(&self.puts) {

@@ -122,7 +122,7 @@ pub(crate) fn check_size<T: Serialize>(fields: usize, value: &T) -> Result<(), T
     if fields > FIELDS_MAX {
         return Err(TupleError::TooManyFields { fields });
     }
-    let bytes = codec::encode(value).len();
+    let bytes = codec::encoded_len(value);
     if bytes > TUPLE_BYTES_MAX {
         return Err(TupleError::TooLong { bytes });
     }

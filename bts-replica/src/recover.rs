@@ -54,7 +54,7 @@ pub(crate) fn recover(start: Start<'_>) -> Result<Replica, Unreplayable> {
 /// Starts a thread that reads records.
 fn reader<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    reader: LogReader,
+    mut reader: LogReader,
 ) -> (SyncSender<Batch<Record>>, Receiver<Batch<Logged>>) {
     let (lane, records) = sync_channel::<Batch<Record>>(AHEAD);
     let (done, read) = sync_channel(AHEAD);

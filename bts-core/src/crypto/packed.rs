@@ -180,6 +180,12 @@ impl PackedEntry {
         Some((signed, parts.body()?))
     }
 
+    /// Shares what is known of its session with others.
+    pub(crate) fn share_session(&mut self, same: &Arc<WriterSession>) {
+        debug_assert_eq!(self.session, *same, "it is its session");
+        self.session = Arc::clone(same);
+    }
+
     /// Whose entry it is.
     pub(crate) fn session(&self) -> &Arc<WriterSession> {
         &self.session

@@ -24,7 +24,7 @@ pub enum Kind {
     Entry = 0,
     /// A Take, by its client.
     Take = 1,
-    /// The end of a session, by its key. Reserved.
+    /// The end of a session, by its key.
     EndSession = 2,
     /// A vote of ballot 0, by a replica.
     First = 3,

@@ -140,10 +140,7 @@ impl Replica {
                 .filter(|content| self.may(&from, content, false));
             if visible.is_some() {
                 let described = self.describe(&from, [(id, hash)].into_iter(), true);
-                bytes += described
-                    .iter()
-                    .map(|c| codec::encode(c).len())
-                    .sum::<usize>();
+                bytes += described.iter().map(codec::encoded_len).sum::<usize>();
                 candidates.extend(described);
             }
         }
@@ -163,9 +160,7 @@ impl Replica {
             let is_told = full && bytes < REPLY_BYTES_MAX;
             let content = is_told.then(|| self.store.content(&id, &hash)).flatten();
             let content = content.map(|content| content.to_wire());
-            bytes += content
-                .as_ref()
-                .map_or(0, |content| codec::encode(content).len());
+            bytes += content.as_ref().map_or(0, codec::encoded_len);
             let status = self.status(&id, &hash, *client);
             Candidate {
                 id,
@@ -302,7 +297,7 @@ impl Replica {
         let mut bytes = 0;
         for unstable in matching {
             let decision = unstable.decided.to_wire();
-            bytes += codec::encode(&decision).len();
+            bytes += codec::encoded_len(&decision);
             moved.push(decision);
             if moved.len() > MOVED_MAX || bytes > REPLY_BYTES_MAX {
                 return None;

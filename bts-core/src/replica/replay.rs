@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::ranges::WriterSession;
 use super::record::{Change, Record};
-use super::store::Admitted;
+use super::store::{Admitted, PackedRoot};
 use super::{Options, Outputs, Replica};
 use crate::configuration::Configuration;
 use crate::crypto::verified::Verifier;
@@ -45,22 +46,53 @@ pub enum BadRecord {
 /// the records, as for its own memory: their signatures are not checked again. Each record can be read
 /// by itself, so that who has several threads may use them.
 #[derive(Debug)]
-pub struct LogReader(Verifier);
+pub struct LogReader {
+    verifier: Verifier,
+    /// That of the last entry: neighbours share it.
+    session: Option<Arc<WriterSession>>,
+}
 
 /// A record that was read, or what is wrong with it.
 #[derive(Debug)]
-pub struct Logged(Option<Result<Change, Forgery>>);
+pub struct Logged(Option<Result<Step, Forgery>>);
+
+/// What a record says.
+#[derive(Debug)]
+enum Step {
+    /// An entry, ready to be put where it belongs: most of what is in a large log.
+    Entry(PackedRoot),
+    /// Anything else.
+    Other(Change),
+}
 
 impl LogReader {
     /// A reader of logs of this configuration.
     pub fn new(configuration: Arc<Configuration>) -> Self {
-        Self(Verifier::of_own_log(configuration))
+        Self {
+            verifier: Verifier::of_own_log(configuration),
+            session: None,
+        }
     }
 
     /// Reads a record.
-    pub fn read(&self, record: Record) -> Logged {
+    pub fn read(&mut self, record: Record) -> Logged {
         let is_kept = !is_forgotten(&record);
-        Logged(is_kept.then(|| Change::from_record(&self.0, record)))
+        Logged(is_kept.then(|| self.step(record)))
+    }
+
+    fn step(&mut self, record: Record) -> Result<Step, Forgery> {
+        let Record::Entry(signed) = record else {
+            return Change::from_record(&self.verifier, record).map(Step::Other);
+        };
+        let entry = self.verifier.entry(signed)?;
+        let known = self.session.take();
+        let known = known.filter(|session| session.seq_of(&entry.id).is_some());
+        let session = known.unwrap_or_else(|| {
+            let (session, _) = WriterSession::of(&entry.id).expect("a verified entry is a root");
+            Arc::new(session)
+        });
+        self.session = Some(Arc::clone(&session));
+        Ok(Step::Entry(PackedRoot::pack(&entry, session)))
     }
 }
 
@@ -72,7 +104,7 @@ impl Replica {
         log: impl IntoIterator<Item = (Lsn, Record)>,
         out: &mut Outputs,
     ) -> Result<Self, Unreplayable> {
-        let reader = LogReader::new(options.configuration.clone());
+        let mut reader = LogReader::new(options.configuration.clone());
         let log = log.into_iter();
         let read = log.map(|(lsn, record)| (lsn, reader.read(record)));
         Self::recover_read(options, now, read, out)
@@ -104,29 +136,33 @@ impl Replica {
         Ok(replica)
     }
 
-    fn replay(&mut self, lsn: Lsn, Logged(change): Logged) -> Result<(), BadRecord> {
+    fn replay(&mut self, lsn: Lsn, Logged(step): Logged) -> Result<(), BadRecord> {
         let last = self.gate.last();
         if !self.gate.replay(lsn) {
             return Err(BadRecord::OutOfOrder(last));
         }
-        let Some(change) = change.transpose()? else {
+        let Some(step) = step.transpose()? else {
             return Ok(());
         };
-        match self.store.admits(&change).map_err(BadRecord::Contradicts)? {
-            Admitted::Fits => {}
-            Admitted::Leftover => {
-                self.store.discard(vec![lsn]);
-                return Ok(());
-            }
+        let admitted = match &step {
+            Step::Entry(entry) => self.store.admits_entry(&entry.id()),
+            Step::Other(change) => self.store.admits(change),
+        };
+        match (admitted.map_err(BadRecord::Contradicts)?, step) {
+            (Admitted::Fits, Step::Entry(entry)) => self.store.load(lsn, entry),
+            (Admitted::Fits, Step::Other(change)) => self.redo(lsn, change),
+            (Admitted::Leftover, _) => self.store.discard(vec![lsn]),
         }
+        Ok(())
+    }
+
+    fn redo(&mut self, lsn: Lsn, change: Change) {
         let Change::Decided(decided) = &change else {
-            self.store.apply(lsn, &change);
-            return Ok(());
+            return self.store.apply(lsn, &change);
         };
         let held = self.contents_of(decided.id());
         self.store.apply(lsn, &change);
         self.applied(decided, held);
-        Ok(())
     }
 
     /// Instances that are bound and not over run their timers again.

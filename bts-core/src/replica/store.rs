@@ -31,7 +31,7 @@ use crate::template::Template;
 
 pub(super) use admits::Admitted;
 use ended::Ends;
-pub(super) use held::Held;
+pub(super) use held::{Held, PackedRoot};
 use present::Present;
 use removed::Removed;
 pub(super) use removed::{Kept, ReplicaSet};
@@ -131,6 +131,13 @@ impl Store {
     /// template meanwhile.
     pub(super) fn begin_replay(&mut self) {
         self.present.begin_loading();
+    }
+
+    /// Makes an entry of the log present, which [`Store::admits_entry`] admitted.
+    pub(super) fn load(&mut self, lsn: Lsn, entry: PackedRoot) {
+        if let Some(held) = self.present.load(entry, lsn) {
+            *self.written.entry(held.owner()).or_default() += 1;
+        }
     }
 
     /// The log was applied.

@@ -3,6 +3,7 @@
 
 use super::Store;
 use crate::consensus::instance::Instance;
+use crate::ids::EntryId;
 use crate::replica::record::Change;
 
 /// What a record is to a replay.
@@ -18,11 +19,9 @@ impl Store {
     /// Whether a change that a log claims fits what the log said before. Obsolete records may be
     /// there or not, each by itself: those whose predecessors are not are passed over.
     pub(in crate::replica) fn admits(&self, change: &Change) -> Result<Admitted, &'static str> {
-        if self.stopped.is_some() {
-            return Err("the replica had stopped before");
-        }
+        self.has_not_stopped()?;
         let (id, epoch) = match change {
-            Change::Entry(content) => (&content.id, None),
+            Change::Entry(content) => return self.admits_entry(&content.id),
             Change::FirstVote(take) => (&take.id, Some(take.epoch)),
             Change::Entered(promise, _) => (&promise.promise.id, Some(promise.promise.epoch)),
             Change::Prepared(id, epoch, _, _) => (id, Some(*epoch)),
@@ -85,6 +84,22 @@ impl Store {
         match fits {
             true => Ok(Admitted::Fits),
             false => Err("the replica had bound itself otherwise"),
+        }
+    }
+
+    /// The same of the content of an entry.
+    pub(in crate::replica) fn admits_entry(&self, id: &EntryId) -> Result<Admitted, &'static str> {
+        self.has_not_stopped()?;
+        match self.is_removed(id) {
+            true => Err(REMOVED),
+            false => Ok(Admitted::Fits),
+        }
+    }
+
+    fn has_not_stopped(&self) -> Result<(), &'static str> {
+        match self.stopped {
+            Some(_) => Err("the replica had stopped before"),
+            None => Ok(()),
         }
     }
 }

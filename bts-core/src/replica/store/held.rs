@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use super::ring_of;
 use crate::codec;
-use crate::content::{Access, HeldContent, Source};
+use crate::content::{Access, EntryPayload, HeldContent, Source};
 use crate::crypto::packed::PackedEntry;
+use crate::crypto::verified::Verified;
 use crate::ids::{ContentHash, EntryId, IdParts, Lsn, PublicKey, SpaceName};
 use crate::replica::index::{Place, Placed};
+use crate::replica::ranges::WriterSession;
 use crate::tuple::Tuple;
 
 /// A present content.
@@ -30,6 +32,31 @@ pub(super) enum Packed {
     Entry(PackedEntry),
     /// The decision that proves it is far larger.
     Put(Box<HeldContent>),
+}
+
+/// An entry that was packed before it comes into a store: for a replay others can do that.
+#[derive(Debug)]
+pub(in crate::replica) struct PackedRoot {
+    pub(super) entry: PackedEntry,
+    pub(super) ring_head: u64,
+}
+
+impl PackedRoot {
+    /// Packs an entry of this session.
+    pub(in crate::replica) fn pack(
+        entry: &Verified<EntryPayload>,
+        session: Arc<WriterSession>,
+    ) -> Self {
+        let encoded = codec::encode(&entry.id);
+        Self {
+            ring_head: ring_of(&encoded).head(),
+            entry: PackedEntry::pack(entry, session, &encoded),
+        }
+    }
+
+    pub(in crate::replica) fn id(&self) -> EntryId {
+        self.entry.id()
+    }
 }
 
 impl Held {
@@ -120,11 +147,11 @@ impl IdKey for Held {
 }
 
 /// A place to look for.
-pub(super) struct At<'a>(pub(super) &'a EntryId, pub(super) u32);
+pub(super) struct At<'a>(pub(super) IdParts<'a>, pub(super) u32);
 
 impl IdKey for At<'_> {
     fn id_parts(&self) -> IdParts<'_> {
-        self.0.parts()
+        self.0
     }
 
     fn nth(&self) -> u32 {

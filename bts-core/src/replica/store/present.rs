@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
-use super::held::{At, ById, Held, IdKey, Packed};
+use super::held::{At, ById, Held, IdKey, Packed, PackedRoot};
 use super::ring_of;
 use crate::codec;
 use crate::content::{HeldContent, Source};
-use crate::crypto::packed::PackedEntry;
-use crate::ids::{ContentHash, EntryId, Lsn, Seq, SpaceName};
+use crate::ids::{ContentHash, EntryId, IdParts, Lsn, Seq, SpaceName};
 use crate::replica::index::SpaceIndex;
 use crate::replica::ranges::WriterSession;
 
@@ -87,40 +86,59 @@ impl Present {
         logged: Option<Lsn>,
     ) -> Option<Arc<Held>> {
         let id = &content.id;
-        let mut last = None;
-        for held in self.shared(id) {
-            if held.hash() == content.hash {
-                return None;
+        let nth = next_of(self.shared(id), content.hash)?;
+        let (ring_head, packed) = match &content.source {
+            Source::Entry(entry) => {
+                let root = PackedRoot::pack(entry, self.session_of(id));
+                (root.ring_head, Packed::Entry(root.entry))
             }
-            last = Some((held.nth, held.ring_head));
-        }
-        let encoded = codec::encode(id);
+            Source::Put(_) => {
+                let ring = ring_of(&codec::encode(id));
+                (ring.head(), Packed::Put(Box::new(content.clone())))
+            }
+        };
         let held = Arc::new(Held {
-            ring_head: last.map_or_else(|| ring_of(&encoded).head(), |(_, ring)| ring),
-            nth: last.map_or(0, |(nth, _)| nth + 1),
+            ring_head,
+            nth,
             logged,
-            packed: match &content.source {
-                Source::Entry(entry) => {
-                    let session = self.session_of(id);
-                    Packed::Entry(PackedEntry::pack(entry, session, &encoded))
-                }
-                Source::Put(_) => Packed::Put(Box::new(content.clone())),
-            },
+            packed,
         });
-        self.entries += u64::from(last.is_none());
-        if !self.spaces.contains_key(id.space()) {
-            self.spaces
-                .insert(id.space().clone(), SpaceIndex::default());
-        }
+        self.place(Arc::clone(&held));
         if !self.is_loading {
             let index = self.spaces.get_mut(id.space());
-            index.expect("made above").insert(&held, &content.tuple);
+            index.expect("it is placed").insert(&held, &content.tuple);
         }
+        Some(held)
+    }
+
+    /// Adds an entry that was packed, while a log is replayed; and returns it, unless it was there.
+    pub(super) fn load(&mut self, root: PackedRoot, logged: Lsn) -> Option<Arc<Held>> {
+        assert!(self.is_loading, "nobody made an index of its tuple");
+        let PackedRoot {
+            mut entry,
+            ring_head,
+        } = root;
+        let all = self.all_of(entry.id_parts(), Some((entry.session(), entry.seq())));
+        let nth = next_of(all, entry.hash())?;
+        if let Some((known, _)) = self.sessions.get_key_value(entry.session()) {
+            entry.share_session(known);
+        }
+        let held = Arc::new(Held {
+            ring_head,
+            nth,
+            logged: Some(logged),
+            packed: Packed::Entry(entry),
+        });
         self.place(Arc::clone(&held));
         Some(held)
     }
 
     fn place(&mut self, held: Arc<Held>) {
+        self.entries += u64::from(held.nth == 0);
+        if !self.spaces.contains_key(held.space()) {
+            self.spaces
+                .insert(held.space().clone(), SpaceIndex::default());
+        }
         let (Packed::Entry(entry), 0) = (&held.packed, held.nth) else {
             self.others.insert(ById(held));
             return;
@@ -209,7 +227,17 @@ impl Present {
 
     fn shared(&self, id: &EntryId) -> impl DoubleEndedIterator<Item = &Arc<Held>> {
         let root = WriterSession::of(id);
-        let root = root.and_then(|(session, seq)| self.sessions.get(&session)?.get(seq));
+        let root = root.as_ref().map(|(session, seq)| (session, *seq));
+        self.all_of(id.parts(), root)
+    }
+
+    /// The contents of the entry whose id is made of these parts, which is this one of a session if it is a root.
+    fn all_of(
+        &self,
+        id: IdParts<'_>,
+        root: Option<(&WriterSession, Seq)>,
+    ) -> impl DoubleEndedIterator<Item = &Arc<Held>> + use<'_> {
+        let root = root.and_then(|(session, seq)| self.sessions.get(session)?.get(seq));
         let (first, last) = (At(id, 0), At(id, u32::MAX));
         let (first, last): (&dyn IdKey, &dyn IdKey) = (&first, &last);
         let range = (Bound::Included(first), Bound::Included(last));
@@ -230,7 +258,7 @@ impl Present {
         &self,
         after: Option<&EntryId>,
     ) -> impl Iterator<Item = (EntryId, Vec<&Held>)> {
-        let at = after.map(|id| At(id, u32::MAX));
+        let at = after.map(|id| At(id.parts(), u32::MAX));
         let from = at.as_ref().map_or(Bound::Unbounded, |at| {
             let at: &dyn IdKey = at;
             Bound::Excluded(at)
@@ -288,6 +316,18 @@ impl Present {
         let sizes = self.spaces.iter().map(|(name, index)| (name, index.len()));
         sizes.filter(|(_, len)| *len > 0)
     }
+}
+
+/// Which of the contents of an entry one with this hash will be; `None` if it is one of them.
+fn next_of<'a>(contents: impl Iterator<Item = &'a Arc<Held>>, hash: ContentHash) -> Option<u32> {
+    let mut next = 0;
+    for held in contents {
+        if held.hash() == hash {
+            return None;
+        }
+        next = held.nth + 1;
+    }
+    Some(next)
 }
 
 /// Two parts of the contents, each in the order of ids, as one.

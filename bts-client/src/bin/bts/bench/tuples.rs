@@ -53,10 +53,10 @@ pub(super) fn tuple(tag: Tag, queue: usize, number: u64, size: u32) -> Tuple {
         ])
     };
     let size = size as usize;
-    let bare = codec::encode(&of(0)).len();
+    let bare = codec::encoded_len(&of(0));
     let tuple = of(size.saturating_sub(bare));
     // The length of the padding has a length of its own.
-    match codec::encode(&tuple).len().saturating_sub(size) {
+    match codec::encoded_len(&tuple).saturating_sub(size) {
         0 => tuple,
         excess => of(size.saturating_sub(bare + excess)),
     }
@@ -109,7 +109,7 @@ mod tests {
         for size in [SIZE_MIN, 64, 250, 251, 252, 253, 300, 65_000] {
             for (queue, number) in [(0, 0), (300, 70_000), (262_144, u64::MAX)] {
                 let tuple = tuple(Tag::Live, queue, number, size);
-                let (found, size) = (codec::encode(&tuple).len(), size as usize);
+                let (found, size) = (codec::encoded_len(&tuple), size as usize);
                 // No tuple has just the length at which the length of its padding grows.
                 assert!(found <= size && found + 2 >= size, "{found} is not {size}");
                 assert!(the_one(Tag::Live, queue, number).matches(&tuple));
