@@ -24,37 +24,31 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(guise) = &arguments.guise {
-        return guise.play();
-    }
-    let program = std::env::current_exe().expect("a program that runs has a file");
-    let plan = Plan {
-        operations: arguments.operations,
-        at_once: arguments.at_once.max(1),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let mut last = Duration::ZERO;
-    let told = |after: Duration, seen: &str| {
-        if last.is_zero() || after > last + Duration::from_secs(1) {
-            last = after;
-            println!("{:.2} s: {seen}", after.as_secs_f64());
+    Guise::play_or(arguments.guise.as_ref(), async |program| {
+        let plan = Plan {
+            operations: arguments.operations,
+            at_once: arguments.at_once.max(1),
+        };
+        let mut last = Duration::ZERO;
+        let told = |after: Duration, seen: &str| {
+            if last.is_zero() || after > last + Duration::from_secs(1) {
+                last = after;
+                println!("{:.2} s: {seen}", after.as_secs_f64());
+            }
+        };
+        match away::run(program, &plan, told).await {
+            Ok(back) if back.is_well() => {
+                println!("{back}");
+                ExitCode::SUCCESS
+            }
+            Ok(back) => {
+                println!("{back}\nthat is not well");
+                ExitCode::FAILURE
+            }
+            Err(why) => {
+                println!("{why}");
+                ExitCode::FAILURE
+            }
         }
-    };
-    match runtime.block_on(away::run(&program, &plan, told)) {
-        Ok(back) if back.is_well() => {
-            println!("{back}");
-            ExitCode::SUCCESS
-        }
-        Ok(back) => {
-            println!("{back}\nthat is not well");
-            ExitCode::FAILURE
-        }
-        Err(why) => {
-            println!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

@@ -32,27 +32,21 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(guise) = &arguments.guise {
-        return guise.play();
-    }
-    let program = std::env::current_exe().expect("a program that runs has a file");
-    let plan = Plan {
-        cycles: arguments.cycles,
-        chapter: arguments.chapter.max(1),
-        seed: arguments
-            .seed
-            .unwrap_or_else(|| rand::random_range(0..1 << 40)),
-        clients: arguments.clients.max(1),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let tally = runtime.block_on(work(&program, &plan));
-    match tally.is_good() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    Guise::play_or(arguments.guise.as_ref(), async |program| {
+        let plan = Plan {
+            cycles: arguments.cycles,
+            chapter: arguments.chapter.max(1),
+            seed: arguments
+                .seed
+                .unwrap_or_else(|| rand::random_range(0..1 << 40)),
+            clients: arguments.clients.max(1),
+        };
+        let tally = work(program, &plan).await;
+        match tally.is_good() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    })
 }
 
 async fn work(program: &Path, plan: &Plan) -> Tally {

@@ -31,30 +31,24 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(guise) = &arguments.guise {
-        return guise.play();
-    }
-    let program = std::env::current_exe().expect("a program that runs has a file");
-    let plan = Plan {
-        duration: Duration::from_secs(arguments.seconds),
-        interval: Duration::from_secs(arguments.interval.max(1)),
-        clients: arguments.clients.max(1),
-        at_once: arguments.at_once.max(1),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    println!("{}", Sample::HEAD);
-    let told = |sample: &Sample| println!("{sample}");
-    match runtime.block_on(flow::run(&program, &plan, told)) {
-        Ok(all) => {
-            println!("all of it:\n{all}");
-            ExitCode::SUCCESS
+    Guise::play_or(arguments.guise.as_ref(), async |program| {
+        let plan = Plan {
+            duration: Duration::from_secs(arguments.seconds),
+            interval: Duration::from_secs(arguments.interval.max(1)),
+            clients: arguments.clients.max(1),
+            at_once: arguments.at_once.max(1),
+        };
+        println!("{}", Sample::HEAD);
+        let told = |sample: &Sample| println!("{sample}");
+        match flow::run(program, &plan, told).await {
+            Ok(all) => {
+                println!("all of it:\n{all}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                println!("{why}");
+                ExitCode::FAILURE
+            }
         }
-        Err(why) => {
-            println!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

@@ -21,22 +21,16 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(guise) = &arguments.guise {
-        return guise.play();
-    }
-    let program = std::env::current_exe().expect("a program that runs has a file");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    match runtime.block_on(live::run(&program, arguments.entries)) {
-        Ok(figures) => {
-            println!("{figures}");
-            ExitCode::SUCCESS
+    Guise::play_or(arguments.guise.as_ref(), async |program| {
+        match live::run(program, arguments.entries).await {
+            Ok(figures) => {
+                println!("{figures}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                println!("{why}");
+                ExitCode::FAILURE
+            }
         }
-        Err(why) => {
-            println!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

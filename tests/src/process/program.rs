@@ -23,10 +23,18 @@ pub enum Guise {
 }
 
 impl Guise {
-    /// Is that, until it is told to stop.
-    pub fn play(&self) -> ExitCode {
-        let Self::Replica { config } = self;
-        be_replica(config, None)
+    /// Is what the program was told to be, until it is told to stop; or, told nothing, does this work, which is given
+    /// the program's file to start it in other guises.
+    pub fn play_or(guise: Option<&Self>, work: impl AsyncFnOnce(&Path) -> ExitCode) -> ExitCode {
+        if let Some(Self::Replica { config }) = guise {
+            return be_replica(config, None);
+        }
+        let program = std::env::current_exe().expect("a program that runs has a file");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(work(&program))
     }
 }
 
