@@ -96,6 +96,8 @@ impl FrameWriter {
 
     /// Queues a frame, waiting for room. Cancel-safe: the frame is queued or it is not.
     pub async fn send(&self, frame: impl AsRef<[u8]>) -> Result<(), SendError> {
+        // Whoever sends on and on would never wait as long as there is room, and keep its thread from all others.
+        tokio::task::coop::consume_budget().await;
         loop {
             // It hears of room from here on.
             let mut room = std::pin::pin!(self.way_in.outbox.room.notified());
