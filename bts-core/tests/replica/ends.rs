@@ -27,7 +27,7 @@ fn removal(world: &mut World, client: &Client, at: u16, target: &Target) -> Opti
     }
 }
 
-fn is_forgotten(world: &mut World, client: &Client, at: u16, target: &Target) -> bool {
+pub(crate) fn is_forgotten(world: &mut World, client: &Client, at: u16, target: &Target) -> bool {
     removal(world, client, at, target) == Some(Removal::Forgotten)
 }
 
@@ -38,13 +38,18 @@ fn end_of(signer: &Client, session: ClientRef) -> SignedBytes {
     signer.signer.sign(Kind::EndSession, payload)
 }
 
-fn end(world: &mut World, by: &Client, at: u16, session: ClientRef) -> Option<ReplyBody> {
+pub(crate) fn end(
+    world: &mut World,
+    by: &Client,
+    at: u16,
+    session: ClientRef,
+) -> Option<ReplyBody> {
     let end = end_of(by, session);
     world.ask(by, at, ClientBody::EndSession(end))
 }
 
 /// Another process with the key of this client.
-fn sibling(world: &mut World, of: u8, session: u64) -> Client {
+pub(crate) fn sibling(world: &mut World, of: u8, session: u64) -> Client {
     let mut sibling = world.client(of);
     sibling.at.session = Session(session);
     for i in world.real() {
@@ -54,7 +59,7 @@ fn sibling(world: &mut World, of: u8, session: u64) -> Client {
 }
 
 /// Entry `seq` was taken by this session, at all replicas.
-fn won(world: &mut World, winner: &Client, seq: u64) -> Target {
+pub(crate) fn won(world: &mut World, winner: &Client, seq: u64) -> Target {
     let target = world.out(winner, seq, task(seq), &ALL);
     let decision = world.decision(&winner.take(&target, 0, seq));
     decide(world, winner, &ALL, &decision);
@@ -78,7 +83,12 @@ fn limited(limit: usize) -> World {
     })
 }
 
-fn take_of(world: &mut World, client: &Client, at: u16, target: &Target) -> Option<ReplyBody> {
+pub(crate) fn take_of(
+    world: &mut World,
+    client: &Client,
+    at: u16,
+    target: &Target,
+) -> Option<ReplyBody> {
     let take = bare(&client.take(target, 0, 0));
     world.ask(client, at, ClientBody::Take(take))
 }

@@ -40,7 +40,8 @@ impl Seen {
     }
 }
 
-fn next(world: &World, state: &United, empty: &[u16]) -> World {
+/// The replicas of the next configuration, of which these begin with nothing.
+pub(crate) fn next(world: &World, state: &United, empty: &[u16]) -> World {
     let founding = Founding::of(state, world.configuration.signing_context());
     World::founded(Plan::default(), Some((&founding, empty)))
 }

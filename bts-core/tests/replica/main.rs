@@ -4,6 +4,7 @@
 mod cast;
 mod compare;
 mod ends;
+mod ends_carried;
 mod forget;
 mod founding;
 mod frozen;
