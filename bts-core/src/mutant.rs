@@ -117,6 +117,18 @@ mutants! {
     PrepareVoteForgotten, "R-7.5", "a restart forgets prepare votes (A10)";
     LockForgotten, "R-7.5", "a restart forgets locks";
 
+    // From one configuration to the next.
+    GoneByOneWord, "R-7.9", "one export's word that an entry is gone is believed";
+    DecisionOfFewDropped, "R-7.9", "a decision that fewer than f + 1 exports show is left out";
+    EntryOfFewDropped, "R-7.9", "an entry that only f + 1 exports show is left out";
+    NotConcluded, "R-7.9", "a Take that may have been decided is not concluded";
+    TooFewExportsClose, "R-7.9", "P - 1 exports are asked what may have been decided";
+    ReleaseReopened, "R-7.9", "an epoch that was released begins again";
+    GonePutReturns, "R-7.9", "a put is present though f + 1 exports say that it is gone";
+    GoneRootNotTold, "R-7.11", "the next configuration is not told which roots are gone";
+    GoesOnAfterStop, "R-7.10", "a replica that has stopped goes on";
+    CarriedUnchecked, "R-7.11", "a carried certificate is believed wherever it leads";
+
     // Reads and takes.
     NoWriteBack, "R-4.2b", "what any replica reports is returned without a write-back";
     ReadIgnoresVotes, "R-4.2a", "reads do not look at first votes";

@@ -229,7 +229,7 @@ impl Replica {
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) {
         self.now = self.now.max(now);
         self.began.get_or_insert(self.now);
-        if self.stopped().is_some() {
+        if self.stopped().is_some() && !mutant!(GoesOnAfterStop) {
             return self.handle_stopped(input, out);
         }
         match input {
@@ -252,7 +252,8 @@ impl Replica {
             Input::Frozen(why) => self.on_frozen(why),
             Input::Stop(purpose) => self.on_stop(purpose, out),
         }
-        if self.frozen.is_none() && self.stopped().is_none() {
+        let goes_on = self.stopped().is_none() || mutant!(GoesOnAfterStop);
+        if self.frozen.is_none() && goes_on {
             self.on_stashed(out);
             self.on_timers(out);
             self.on_stashed(out);

@@ -171,7 +171,8 @@ fn binds(record: &Record) -> bool {
     )
 }
 
-fn takes_of(record: &Record) -> Vec<SignedBytes> {
+/// The Takes that a record holds.
+pub(super) fn takes_of(record: &Record) -> Vec<SignedBytes> {
     match record {
         Record::FirstVote(take) | Record::Locked(_, take) => vec![take.clone()],
         Record::Entered(_, takes) => takes.clone(),

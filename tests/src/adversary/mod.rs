@@ -6,6 +6,7 @@
 //! * [`vice`] draws what a replica is like: mute, [two-faced](two_faced), or a [`liar`] with some
 //!   [habits](habit). [`puppet`] is led by a test.
 //! * [`client`] is a client that does its worst, with a budget.
+//!   A [`revenant`] is one that tells of what a configuration before has ended.
 //! * Both can also say anything at all that the gang can sign: `babble`, the random adversary.
 
 mod babble;
@@ -20,6 +21,7 @@ pub mod liar;
 pub mod outburst;
 mod pieces;
 pub mod puppet;
+pub mod revenant;
 pub mod two_faced;
 pub mod vice;
 

@@ -10,6 +10,7 @@ use crate::model::forget::{self, ForgetBounds, InPlace};
 use crate::model::{self, Bounds};
 use crate::sim::batch::quietly;
 use crate::sim::run::Run;
+use crate::sim::swarm::Swarm;
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,7 @@ pub fn hunt(name: &str, effort: Effort) -> Option<Findings> {
         states: states(effort.states),
         ..Findings::default()
     };
-    let is_caught = findings.is_caught();
-    seeds(&mut findings, effort, began, is_caught);
+    seeds(&mut findings, effort, began, mutant.copied());
     Mutant::activate(None);
     Some(findings)
 }
@@ -111,17 +111,30 @@ fn objection(bounds: &Bounds) -> Option<(u64, String)> {
     }
 }
 
-fn seeds(findings: &mut Findings, effort: Effort, began: Instant, is_caught: bool) {
-    let count = match is_caught {
+/// Rules of are met by few runs, as most have one configuration.
+fn is_of_a_handover(mutant: Mutant) -> bool {
+    ["R-7.9", "R-7.10", "R-7.11"].contains(&mutant.rule())
+}
+
+/// The run of a seed, which may be made to change its configuration.
+fn draw(seed: u64, hands_over: bool) -> Swarm {
+    let mut swarm = Swarm::draw(seed);
+    swarm.hands_over |= hands_over;
+    swarm
+}
+
+fn seeds(findings: &mut Findings, effort: Effort, began: Instant, mutant: Option<Mutant>) {
+    let count = match findings.is_caught() {
         true => effort.least_seeds,
         false => effort.most_seeds,
     };
+    let hands_over = mutant.is_some_and(is_of_a_handover);
     for seed in effort.from..effort.from + count {
         if began.elapsed() > effort.time {
             return;
         }
         findings.tried += 1;
-        let failed = match quietly(|| Run::new(seed).finish().0) {
+        let failed = match quietly(|| Run::of(draw(seed, hands_over)).finish().0) {
             Ok(report) => report.violations.first().cloned(),
             Err(panic) => Some(panic),
         };

@@ -10,15 +10,18 @@ use bts_core::codec;
 use bts_core::crypto::hash::Digest;
 use bts_core::crypto::sign::Signer;
 use bts_core::crypto::verified::Verifier;
-use bts_core::ids::{Lsn, ReplicaId};
+use bts_core::ids::{Lsn, ReplicaId, Session};
 use bts_core::replica::handover::{BadExport, Export, Founding, sign_export, unite};
 use bts_core::replica::{self, Input, Outputs, Record, Replica};
 
 use super::rng::Rng;
 use super::run::{RESTART_US, Run};
+use super::setup::client_ref;
 use super::shell::Shell;
+use super::swarm::HOSTILE;
 use super::world::World;
 use crate::adversary::legacy::{HandedOver, Legacies};
+use crate::adversary::revenant::Revenant;
 
 /// What replicas stop for.
 const PURPOSE: Digest = Digest([7; 32]);
@@ -62,9 +65,10 @@ impl Run {
         }
         // Until then somebody may still hear that a connection of before has ended.
         self.run(RESTART_US, |_| false);
-        if let Err(why) = self.world.begin_next(&holders, &mut rng) {
-            return self.world.violation(format!("handover: {why}"));
-        }
+        let over = match self.world.begin_next(&holders, &mut rng) {
+            Ok(over) => over,
+            Err(why) => return self.world.violation(format!("handover: {why}")),
+        };
         self.world.observer.coverage.mark("configuration changed");
         for _ in 0..CLIENTS {
             let client = self.world.add_client();
@@ -75,6 +79,7 @@ impl Run {
                 self.world.invoke(client, op);
             }
         }
+        self.world.haunt(&over, &mut rng);
         self.run(SPREAD_US, |_| false);
     }
 }
@@ -94,8 +99,8 @@ impl World {
         matches!(last, Some((_, Record::Stopped(_))))
     }
 
-    /// From now on all replicas are those of the next configuration.
-    fn begin_next(&mut self, holders: &[ReplicaId], rng: &mut Rng) -> Result<(), String> {
+    /// From now on all replicas are those of the next configuration. What correct ones had logged before.
+    fn begin_next(&mut self, holders: &[ReplicaId], rng: &mut Rng) -> Result<Vec<Record>, String> {
         let ending = Arc::clone(&self.configuration);
         let legacies = self.legacies(holders);
         let own = legacies
@@ -124,6 +129,9 @@ impl World {
             self.observer.coverage.mark("concluded at the end");
             self.observer.conclude(id, take.op());
         }
+        for (id, epoch) in &united.ended {
+            self.observer.release(id, *epoch);
+        }
         let context = ending.signing_context();
         let founding = Founding::of(&united, context);
         self.configuration = self.setup.configuration_after(&ending, founding.proofs)?;
@@ -137,7 +145,20 @@ impl World {
             self.begin_at(id, log)?;
         }
         self.connect_all(5_000);
-        Ok(())
+        Ok(legacies
+            .correct
+            .into_iter()
+            .flat_map(|(_, log)| log)
+            .collect())
+    }
+
+    /// Somebody hostile who knows all that was logged before joins.
+    fn haunt(&mut self, over: &[Record], rng: &mut Rng) {
+        let key = self.setup.client_key(HOSTILE + self.clients.len());
+        let identity = client_ref(&key, Session(1));
+        let revenant = Revenant::new(over.iter(), &self.configuration, rng.fork());
+        let client = self.add_client_machine(Box::new(revenant), identity, false);
+        self.connect_client(client, 5_000);
     }
 
     /// What the replicas that have stopped logged, with their seals.

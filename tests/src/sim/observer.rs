@@ -115,6 +115,16 @@ impl Observer {
         }
     }
 
+    /// An epoch of an entry was released: no Take of it may be decided.
+    pub fn release(&mut self, id: &EntryId, epoch: Epoch) {
+        let instance = (id.clone(), epoch);
+        let earlier = *self.ended.entry(instance).or_insert(Value::Release);
+        if earlier != Value::Release {
+            self.objections
+                .push(format!("{epoch} of {id} is released, but it was {earlier}"));
+        }
+    }
+
     /// This client is correct, and so is whoever else has its key.
     pub fn trust_client(&mut self, client: ClientRef) {
         self.clients.entry(client.key).or_default().push(client);
@@ -188,6 +198,11 @@ impl Observer {
                     self.on_take(moment, take);
                 }
                 self.on_decision(Node::Replica(id), decision);
+            }
+            if let Record::Released(certificate) = record
+                && let Ok(said) = codec::decode_payload::<Statement>(&certificate.payload)
+            {
+                self.release(&said.id, said.epoch);
             }
             match record {
                 Record::ForgotRoots(..) => self.coverage.mark("root forgotten"),

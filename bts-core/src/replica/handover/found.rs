@@ -56,7 +56,8 @@ impl Founding {
     pub fn of(united: &United, context: &SigningContext) -> Self {
         let facts = Facts::of(united, context);
         let mut records = Vec::new();
-        for (session, ranges) in &united.gone_roots {
+        let gone = united.gone_roots.iter();
+        for (session, ranges) in gone.filter(|_| !mutant!(GoneRootNotTold)) {
             let record = Record::ForgotRoots(session.clone(), ranges.clone());
             records.push(record);
         }

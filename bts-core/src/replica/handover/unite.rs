@@ -170,12 +170,25 @@ impl Work<'_> {
     /// exported: they say "gone" or show it. So without a decision `f` words are lies.
     fn is_gone(&self, id: &EntryId) -> bool {
         let words = self.exports.iter().filter(|export| export.says_gone(id));
-        words.count() >= self.size.fact_quorum()
+        words.count() >= self.words_enough()
+    }
+
+    fn words_enough(&self) -> usize {
+        match mutant!(GoneByOneWord) {
+            true => 1,
+            false => self.size.fact_quorum(),
+        }
     }
 
     fn gather_decisions(&mut self) -> Result<(), CannotUnite> {
         for decided in self.exports.iter().flat_map(|export| export.decided()) {
             let id = decided.id();
+            let shows = |export: &&&Export| export.decided().any(|other| other.id() == id);
+            if mutant!(DecisionOfFewDropped)
+                && self.exports.iter().filter(shows).count() < self.size.fact_quorum()
+            {
+                continue;
+            }
             match self.united.decided.get(id) {
                 Some(known) if known.op() == decided.op() => {}
                 Some(_) => return Err(CannotUnite::TooManyFaults(id.clone())),
@@ -205,13 +218,16 @@ impl Work<'_> {
         let epoch = epochs.max().unwrap_or_default();
         let in_it = self.exports.iter().filter(|e| e.epoch(id) == epoch);
         let released = in_it.clone().find_map(|export| export.released(id));
-        if let Some(released) = released {
+        if let Some(released) = released.filter(|_| !mutant!(ReleaseReopened)) {
             self.united.released.insert(id.clone(), released.clone());
         }
-        let promises = self.exports.iter().take(self.size.promise_quorum());
+        let asked = self.size.promise_quorum() - usize::from(mutant!(TooFewExportsClose));
+        let promises = self.exports.iter().take(asked);
         let told: Vec<Told> = promises.map(|export| export.told(id, epoch)).collect();
         let too_many = || CannotUnite::TooManyFaults(id.clone());
         match forced(self.size, &told) {
+            Some(Value::Take(_)) if mutant!(NotConcluded) => {}
+            Some(Value::Release) if mutant!(ReleaseReopened) => {}
             Some(Value::Take(op)) => {
                 let take = in_it.clone().find_map(|export| export.take(id, op));
                 let take = take.ok_or_else(too_many)?.clone();
@@ -247,6 +263,12 @@ impl Work<'_> {
         for content in self.exports.iter().flat_map(|export| export.written()) {
             let key = (content.id.clone(), content.hash);
             let is_known = self.united.written.contains_key(&key);
+            let shows = |export: &&&Export| export.written().any(|other| other.id == content.id);
+            if mutant!(EntryOfFewDropped)
+                && self.exports.iter().filter(shows).count() <= self.size.fact_quorum()
+            {
+                continue;
+            }
             if !is_known && self.united.taken(&content.id).is_none() && !self.is_gone(&content.id) {
                 self.united.written.insert(key, content);
             }
@@ -260,7 +282,7 @@ impl Work<'_> {
             if self.united.taken(&put).is_some() {
                 continue;
             }
-            match self.is_gone(&put) {
+            match self.is_gone(&put) && !mutant!(GonePutReturns) {
                 true => self.united.gone_puts.insert(put),
                 false => self.united.puts.insert(put),
             };
@@ -296,7 +318,7 @@ impl Work<'_> {
             .iter()
             .map(|export| export.gone_roots())
             .collect();
-        let gone = RemovedRanges::in_at_least(self.size.fact_quorum(), &claims);
+        let gone = RemovedRanges::in_at_least(self.words_enough(), &claims);
         self.united.gone_roots = gone.into_ranges().collect();
     }
 }
