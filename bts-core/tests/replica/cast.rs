@@ -9,7 +9,9 @@ use bts_core::crypto::sign::{Kind, SignedBytes, Signer};
 use bts_core::ids::{
     Ballot, ClientRef, ContentHash, EntryId, Epoch, OpId, ReplicaId, Seq, SpaceName, TakeNumber,
 };
-use bts_core::message::{ClientBody, Proposal, ReadMode, ReadRequest, TakeRequest};
+use bts_core::message::{
+    ClientBody, FetchKey, Proposal, ReadMode, ReadRequest, ReplyBody, Status, TakeRequest,
+};
 use bts_core::template::{Pattern, Template};
 use bts_core::tuple::Tuple;
 use ed25519_dalek::SigningKey;
@@ -170,5 +172,26 @@ impl World {
             real: vec![0],
             ..Plan::default()
         })
+    }
+}
+
+/// What clients ask.
+impl World {
+    /// The status of an entry at a replica, asked for by sending a Take as evidence.
+    pub(crate) fn status(&mut self, client: &Client, at: u16, target: &Target) -> Option<Status> {
+        let Content::Signed(entry) = target.content.clone() else {
+            panic!("a written entry");
+        };
+        match self.ask(client, at, ClientBody::WriteBack { entry }) {
+            Some(ReplyBody::Status { status, .. }) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// True if the replica reports the entry as removed.
+    pub(crate) fn is_removed(&mut self, client: &Client, at: u16, id: &EntryId) -> bool {
+        let key = FetchKey::Decision(id.clone());
+        let answer = self.ask(client, at, ClientBody::Fetch(key));
+        matches!(answer, Some(ReplyBody::Removed { .. }))
     }
 }

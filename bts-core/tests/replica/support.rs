@@ -15,7 +15,7 @@ use bts_core::ids::{
     ClientRef, ClusterId, ContentHash, EntryId, Incarnation, Lsn, OpId, PublicKey, ReplicaId,
     RequestId, Session, TakeNumber,
 };
-use bts_core::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, ReplyBody, Status};
+use bts_core::message::{ClientBody, ClientRequest, PeerMessage, ReplyBody};
 use bts_core::replica::handover::Founding;
 use bts_core::replica::{
     Event, Input, Limits, Obsolete, Options, Outgoing, Outputs, Record, Replica,
@@ -432,24 +432,6 @@ impl World {
     /// The op of a Take.
     pub(crate) fn op(&self, take: &SignedBytes) -> OpId {
         self.verifier.take(take.clone()).expect("a good Take").op()
-    }
-
-    /// The status of an entry at a replica, asked for by sending a Take as evidence.
-    pub(crate) fn status(&mut self, client: &Client, at: u16, target: &Target) -> Option<Status> {
-        let Content::Signed(entry) = target.content.clone() else {
-            panic!("a written entry");
-        };
-        match self.ask(client, at, ClientBody::WriteBack { entry }) {
-            Some(ReplyBody::Status { status, .. }) => Some(status),
-            _ => None,
-        }
-    }
-
-    /// True if the replica reports the entry as removed.
-    pub(crate) fn is_removed(&mut self, client: &Client, at: u16, id: &EntryId) -> bool {
-        let key = FetchKey::Decision(id.clone());
-        let answer = self.ask(client, at, ClientBody::Fetch(key));
-        matches!(answer, Some(ReplyBody::Removed { .. }))
     }
 
     pub(crate) fn vote(&self, by: u16, kind: VoteKind, statement: &Statement) -> SealedVote {
