@@ -101,6 +101,7 @@ mutants! {
     AppliedUnapplied, "R-4.2f", "\"applied\" is said of a decision that waits for its origin";
 
     // Lost memories.
+    UsedUnremembered, "R-1.2", "a store is used as soon as one peer remembers it (A8)";
     LostMemoryWelcomed, "R-1.2", "a peer that lost its memory is welcomed (A8)";
 
     // Over a restart.
@@ -127,6 +128,7 @@ mutants! {
     GonePutReturns, "R-7.9", "a put is present though f + 1 exports say that it is gone";
     GoneRootNotTold, "R-7.11", "the next configuration is not told which roots are gone";
     GoesOnAfterStop, "R-7.10", "a replica that has stopped goes on";
+    BegunPassedOver, "R-7.11", "an operator founds anew though a replica has begun the next configuration";
     CarriedUnchecked, "R-7.11", "a carried certificate is believed wherever it leads";
 
     // Reads and takes.

@@ -8,8 +8,8 @@
 //! 4. Each replica that goes on is *given* that state, and begins anew with it.
 //!
 //! Each step is found done when it is begun again, whether the operator's machine or a replica was interrupted. The
-//! working directory must not be lost between 3 and the end of 4, or the state is made again and replicas
-//! that have it already are told from those that have not, and refuse.
+//! working directory must not be lost between 3 and the end of 4: the state could be made again, but a liar may hand
+//! over something else, so nothing is founded once a replica is found to have begun (`may_hand_over`).
 
 mod error;
 mod line;
@@ -24,7 +24,7 @@ use bts_core::crypto::hash::Digest;
 use bts_core::crypto::verified::Verifier;
 use bts_core::ids::{PublicKey, ReplicaId};
 use bts_core::message::{AdminReply, AdminRequest, Standing};
-use bts_core::replica::handover::{Export, Founding, unite};
+use bts_core::replica::handover::{Astray, Export, Founding, may_hand_over, unite};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
@@ -131,11 +131,10 @@ impl Operator<'_> {
             }
         };
         let ours = self.ending.configuration().signing_context().configuration;
-        let number = standing.number;
-        match standing.stopped {
-            _ if standing.configuration != ours => Err(ReplaceError::Elsewhere { seat, number }),
-            Some(other) if other != purpose => Err(ReplaceError::OtherChange { seat }),
-            Some(_) | None => Ok(standing),
+        match may_hand_over(ours, purpose, &standing) {
+            Err(Astray::Elsewhere(number)) => Err(ReplaceError::Elsewhere { seat, number }),
+            Err(Astray::OtherChange) => Err(ReplaceError::OtherChange { seat }),
+            Ok(()) => Ok(standing),
         }
     }
 

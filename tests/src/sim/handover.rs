@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bts_core::codec;
+use bts_core::configuration::Configuration;
 use bts_core::crypto::hash::Digest;
-use bts_core::crypto::sign::Signer;
+use bts_core::crypto::sign::{SignedBytes, Signer};
 use bts_core::crypto::verified::Verifier;
-use bts_core::ids::{Lsn, ReplicaId, Session};
+use bts_core::ids::{EntryId, Epoch, Lsn, OpId, ReplicaId, Session};
 use bts_core::replica::handover::{BadExport, Export, Founding, sign_export, unite};
 use bts_core::replica::{self, Input, Outputs, Record, Replica};
 
@@ -24,9 +25,9 @@ use crate::adversary::legacy::{HandedOver, Legacies};
 use crate::adversary::revenant::Revenant;
 
 /// What replicas stop for.
-const PURPOSE: Digest = Digest([7; 32]);
+pub(super) const PURPOSE: Digest = Digest([7; 32]);
 /// Within which time each is told to stop, in microseconds.
-const SPREAD_US: u64 = 100_000;
+pub(super) const SPREAD_US: u64 = 100_000;
 /// How long until it is told again.
 const AGAIN_US: u64 = 10_000;
 /// How long all of it may take: those that are down come back.
@@ -65,22 +66,82 @@ impl Run {
         }
         // Until then somebody may still hear that a connection of before has ended.
         self.run(RESTART_US, |_| false);
-        let over = match self.world.begin_next(&holders, &mut rng) {
-            Ok(over) => over,
-            Err(why) => return self.world.violation(format!("handover: {why}")),
-        };
+        if let Err(why) = self.begin_next(&holders, &mut rng) {
+            return self.world.violation(format!("handover: {why}"));
+        }
         self.world.observer.coverage.mark("configuration changed");
+        self.run(SPREAD_US, |_| false);
+    }
+
+    /// What the replicas hold is handed over, and they begin with what follows from it.
+    fn begin_next(&mut self, holders: &[ReplicaId], rng: &mut Rng) -> Result<(), String> {
+        let legacies = self.world.legacies(holders);
+        let founded = self.world.found(holders, &legacies, rng)?;
+        if !self.swarm.loses_work {
+            self.world.enter(&founded);
+            for id in self.world.configuration.replicas() {
+                self.world.begin_at(id, founded.log_of(id))?;
+            }
+            self.world.connect_all(5_000);
+            self.join(&legacies.correct, rng);
+            return Ok(());
+        }
+        let (founded, begun) = self.lose_work((holders, &legacies), founded, rng)?;
+        if begun.is_empty() {
+            self.world.enter(&founded);
+        }
+        self.begin_rest(&founded, &begun);
+        if begun.is_empty() {
+            self.join(&legacies.correct, rng);
+        }
+        Ok(())
+    }
+
+    /// Clients of the next configuration, one of them hostile.
+    pub(super) fn join(&mut self, over: &[(SignedBytes, Vec<Record>)], rng: &mut Rng) {
         for _ in 0..CLIENTS {
             let client = self.world.add_client();
             self.world.connect_client(client, 5_000);
             for _ in 0..OPERATIONS {
                 let number = self.next_number();
-                let op = self.swarm.workload.next(&mut rng, number);
+                let op = self.swarm.workload.next(rng, number);
                 self.world.invoke(client, op);
             }
         }
-        self.world.haunt(&over, &mut rng);
-        self.run(SPREAD_US, |_| false);
+        let over = over.iter().flat_map(|(_, log)| log);
+        self.world.haunt(over, rng);
+    }
+}
+
+/// What an operator made of all that was handed over.
+#[derive(Clone, Debug)]
+pub(super) struct Founded {
+    configuration: Arc<Configuration>,
+    records: Vec<(Lsn, Record)>,
+    /// Who begins with nothing.
+    empty: BTreeSet<ReplicaId>,
+    concluded: Vec<(EntryId, OpId)>,
+    released: Vec<(EntryId, Epoch)>,
+}
+
+impl Founded {
+    /// Who begins with what was handed over.
+    pub(super) fn holders(&self) -> impl Iterator<Item = ReplicaId> {
+        let all = self.configuration.replicas();
+        all.filter(|id| !self.empty.contains(id))
+    }
+
+    /// What a replica begins with.
+    pub(super) fn log_of(&self, id: ReplicaId) -> Vec<(Lsn, Record)> {
+        match self.empty.contains(&id) {
+            true => Vec::new(),
+            false => self.records.clone(),
+        }
+    }
+
+    /// Names it.
+    pub(super) fn digest(&self) -> Digest {
+        self.configuration.signing_context().configuration
     }
 }
 
@@ -99,10 +160,14 @@ impl World {
         matches!(last, Some((_, Record::Stopped(_))))
     }
 
-    /// From now on all replicas are those of the next configuration. What correct ones had logged before.
-    fn begin_next(&mut self, holders: &[ReplicaId], rng: &mut Rng) -> Result<Vec<Record>, String> {
+    /// What follows from what is handed over. Faulty ones say whatever they like, each time anew.
+    pub(super) fn found(
+        &mut self,
+        holders: &[ReplicaId],
+        legacies: &Legacies,
+        rng: &mut Rng,
+    ) -> Result<Founded, String> {
         let ending = Arc::clone(&self.configuration);
-        let legacies = self.legacies(holders);
         let own = legacies
             .correct
             .iter()
@@ -115,7 +180,7 @@ impl World {
         let mut exports: Vec<_> = own.collect::<Result<_, _>>()?;
         let (mut given_up, mut empty) = (BTreeSet::new(), BTreeSet::new());
         for id in ending.replicas().filter(|id| !holders.contains(id)) {
-            match self.take_in_faulty(id, &legacies, rng) {
+            match self.take_in_faulty(id, legacies, rng) {
                 Some(export) => exports.push(export),
                 None => _ = given_up.insert(id),
             }
@@ -125,38 +190,37 @@ impl World {
             }
         }
         let united = unite(ending.size(), &exports, &given_up).map_err(|why| why.to_string())?;
-        for (id, take) in &united.concluded {
+        let founding = Founding::of(&united, ending.signing_context());
+        let concluded = united.concluded.iter();
+        Ok(Founded {
+            configuration: self.setup.configuration_after(&ending, founding.proofs)?,
+            records: (1..).map(Lsn).zip(founding.records).collect(),
+            empty,
+            concluded: concluded
+                .map(|(id, take)| (id.clone(), take.op()))
+                .collect(),
+            released: united.ended.into_iter().collect(),
+        })
+    }
+
+    /// From now on this is the configuration.
+    pub(super) fn enter(&mut self, founded: &Founded) {
+        for (id, op) in &founded.concluded {
             self.observer.coverage.mark("concluded at the end");
-            self.observer.conclude(id, take.op());
+            self.observer.conclude(id, *op);
         }
-        for (id, epoch) in &united.ended {
+        for (id, epoch) in &founded.released {
             self.observer.release(id, *epoch);
         }
-        let context = ending.signing_context();
-        let founding = Founding::of(&united, context);
-        self.configuration = self.setup.configuration_after(&ending, founding.proofs)?;
+        self.configuration = Arc::clone(&founded.configuration);
         self.observer.begin_next(&self.configuration);
-        let records: Vec<_> = (1..).map(Lsn).zip(founding.records).collect();
-        for id in ending.replicas() {
-            let log = match empty.contains(&id) {
-                true => Vec::new(),
-                false => records.clone(),
-            };
-            self.begin_at(id, log)?;
-        }
-        self.connect_all(5_000);
-        Ok(legacies
-            .correct
-            .into_iter()
-            .flat_map(|(_, log)| log)
-            .collect())
     }
 
     /// Somebody hostile who knows all that was logged before joins.
-    fn haunt(&mut self, over: &[Record], rng: &mut Rng) {
+    fn haunt<'a>(&mut self, over: impl Iterator<Item = &'a Record>, rng: &mut Rng) {
         let key = self.setup.client_key(HOSTILE + self.clients.len());
         let identity = client_ref(&key, Session(1));
-        let revenant = Revenant::new(over.iter(), &self.configuration, rng.fork());
+        let revenant = Revenant::new(over, &self.configuration, rng.fork());
         let client = self.add_client_machine(Box::new(revenant), identity, false);
         self.connect_client(client, 5_000);
     }
@@ -218,7 +282,11 @@ impl World {
     }
 
     /// A correct replica that begins with this log.
-    fn begin_at(&mut self, id: ReplicaId, log: Vec<(Lsn, Record)>) -> Result<(), String> {
+    pub(super) fn begin_at(
+        &mut self,
+        id: ReplicaId,
+        log: Vec<(Lsn, Record)>,
+    ) -> Result<(), String> {
         let options = self.setup.replica_options(&self.configuration, id.0);
         let now_us = self.now_us();
         let (mut disk, mut out) = (self.settled_disk(id), Outputs::default());

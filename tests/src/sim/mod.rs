@@ -2,7 +2,7 @@
 //! clock that jumps, a network that delays, loses, doubles, reorders and cuts, disks that take
 //! their time, and crashes.
 //!
-//! * [`world`]: the world and its events; `links`, `power`, `shell` and `operations` are parts of it.
+//! * [`world`]: the world and its events; `links`, `power`, `newborn`, `shell` and `operations` are parts of it.
 //! * [`network`], [`disk`], [`clock`], [`rng`]: what surrounds the machines.
 //! * [`cluster`]: the language of directed tests; start there.
 //! * [`run`], [`swarm`], [`workload`]: whole runs, drawn from a seed.
@@ -33,7 +33,9 @@ mod faults;
 mod handover;
 mod heirs;
 mod links;
+mod newborn;
 mod operations;
+mod operator;
 mod phases;
 mod power;
 mod schedule;

@@ -1,5 +1,7 @@
 //! Machines that end, start again, stop for a while, and lose what they had stored.
 
+use std::collections::BTreeSet;
+
 use bts_core::ids::{Incarnation, Lsn, ReplicaId};
 use bts_core::memory::Known;
 use bts_core::replica::{self, Replica};
@@ -67,6 +69,11 @@ impl World {
         if deleted > 0 {
             coverage.mark("restart with a shortened log");
         }
+        self.dial_all_of(id);
+    }
+
+    /// A replica dials all others, and all dial it.
+    pub(super) fn dial_all_of(&mut self, id: ReplicaId) {
         for other in self.nodes() {
             let both = [(Node::Replica(id), other), (other, Node::Replica(id))];
             let dials = |link: &Link| link.0 != link.1 && matches!(link.1, Node::Replica(_));
@@ -124,6 +131,10 @@ impl World {
         if !is_noticed {
             self.observer.distrust_replica(id);
         }
+        if is_whole && self.who_know_another(id).next().is_none() {
+            let mark = "disk lost before anybody knew it";
+            self.observer.coverage.mark(mark);
+        }
         self.observer.coverage.mark(match (is_whole, is_noticed) {
             (true, _) => "disk lost",
             (false, true) => "older copy that is noticed",
@@ -152,10 +163,10 @@ impl World {
             .filter(|(_, node)| node.lost && node.honest);
         lost.all(|(id, node)| {
             let position = node.disk.position();
-            let is_whole = node.disk.incarnation() != incarnation(*id);
-            let who = self.who_know_more(*id, position);
-            let count = who.filter(|who| reached.contains(who)).count();
-            let is_bound = is_whole || count >= self.configuration.size().fact_quorum();
+            let more = self.who_know_more(*id, position);
+            let who: BTreeSet<_> = more.chain(self.who_know_another(*id)).collect();
+            let count = who.iter().filter(|who| reached.contains(who)).count();
+            let is_bound = count >= self.configuration.size().fact_quorum();
             !is_bound || node.shell.as_ref().is_some_and(Shell::is_disowned)
         })
     }

@@ -151,6 +151,9 @@ impl Run {
     }
 
     fn free_trouble(&mut self) {
+        if let Some(newborn) = &self.swarm.newborn {
+            self.world.plan_births(newborn);
+        }
         self.world.connect_all(5_000);
         for client in 0..self.swarm.clients {
             let rng = self.rng.fork();
@@ -392,6 +395,7 @@ fn populate(swarm: &Swarm, rng: &mut Rng) -> World {
                 let machine = vice.machine(options, gang.clone(), rng.fork());
                 world.add_replica_machine(number, machine, false);
             }
+            _ if swarm.newborn.is_some() => world.add_unborn(number),
             _ => world.add_replica(number),
         }
     }

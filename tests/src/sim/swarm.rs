@@ -8,6 +8,7 @@ use bts_core::ids::{ReplicaId, SpaceName};
 use bts_core::time::Span;
 
 use super::network::Weather;
+use super::newborn::Newborn;
 use super::phases::Phases;
 use super::rng::Rng;
 use super::setup::{Setup, public};
@@ -109,6 +110,10 @@ pub struct Swarm {
     pub trouble_us: u64,
     /// Whether its configuration ends with it, and another one begins.
     pub hands_over: bool,
+    /// Whether the operator loses all that it has before that is through.
+    pub loses_work: bool,
+    /// If all replicas begin on empty disks: how.
+    pub newborn: Option<Newborn>,
     /// How often a client ends and another one of its key follows. If any do, all sessions end at last.
     pub heirs: u64,
 }
@@ -120,6 +125,11 @@ const HEIRS_PER_MILLE: u64 = 300;
 
 /// How many runs of a thousand change their configuration.
 const HANDOVERS_PER_MILLE: u64 = 60;
+
+/// What tells the source of chance of operators who lose their work from the others.
+const WORK: u64 = 0x3019;
+/// In how many of a thousand such runs the operator loses its work.
+const LOST_WORK_PER_MILLE: u64 = 300;
 
 /// In how many some of those that may be faulty lose their memory.
 const LOSSES_PER_MILLE: u64 = 120;
@@ -157,6 +167,8 @@ impl Swarm {
             hostile_clients,
             trouble_us,
             hands_over: false,
+            loses_work: false,
+            newborn: None,
             heirs: 0,
         };
         if swarm.phases.is_some() {
@@ -179,6 +191,8 @@ impl Swarm {
             swarm.lose_memories(&mut rng);
         }
         swarm.draw_heirs(&mut Rng::new(seed ^ HEIRS));
+        swarm.draw_newborn();
+        swarm.loses_work = Rng::new(seed ^ WORK).chance(LOST_WORK_PER_MILLE);
         swarm
     }
 
@@ -261,6 +275,12 @@ impl fmt::Display for Swarm {
         )?;
         if self.hands_over {
             writeln!(f, "  its configuration ends after that")?;
+        }
+        if self.hands_over && self.loses_work {
+            writeln!(f, "  and its operator loses what it had done")?;
+        }
+        if let Some(newborn) = &self.newborn {
+            writeln!(f, "  all disks are empty: {newborn:?}")?;
         }
         if self.heirs > 0 {
             writeln!(f, "  {} times a client is followed by another", self.heirs)?;

@@ -8,6 +8,7 @@ mod durable;
 mod hostile;
 mod killed;
 mod logged;
+mod lost_work;
 mod namespaces;
 mod network;
 mod replace;

@@ -16,17 +16,21 @@ use crate::NODE;
 
 const SEAT: u16 = 2;
 
-async fn cluster() -> Cluster {
+pub(crate) async fn cluster() -> Cluster {
     Cluster::start(NODE, Deployment::new(4, 1, 4).durable(), &[]).await
 }
 
-fn config(cluster: &Cluster, number: usize, file: cluster::Cluster) -> Config {
+pub(crate) fn config(cluster: &Cluster, number: usize, file: cluster::Cluster) -> Config {
     let identity = cluster.deployment().client(number);
     Config::new(file, identity).expect("a client")
 }
 
 /// A client of the cluster as its file tells.
-async fn client(cluster: &Cluster, number: usize, file: &cluster::Cluster) -> (Client, Space) {
+pub(crate) async fn client(
+    cluster: &Cluster,
+    number: usize,
+    file: &cluster::Cluster,
+) -> (Client, Space) {
     let config = config(cluster, number, file.clone());
     let config = config.with_connect_deadline(Duration::from_secs(30));
     let client = Client::connect(config).await.expect("a quorum");
@@ -35,7 +39,7 @@ async fn client(cluster: &Cluster, number: usize, file: &cluster::Cluster) -> (C
 }
 
 /// Somebody with another key takes the seat.
-fn new_host(cluster: &mut Cluster, lost: &[u16]) -> Replacement {
+pub(crate) fn new_host(cluster: &mut Cluster, lost: &[u16]) -> Replacement {
     cluster.node(SEAT).kill();
     let identity = cluster.deployment().new_host_for(ReplicaId(SEAT));
     Replacement {
@@ -63,7 +67,7 @@ async fn try_replace(
     Ok(next)
 }
 
-async fn numbers(space: &Space) -> Vec<u64> {
+pub(crate) async fn numbers(space: &Space) -> Vec<u64> {
     let tuples = space.rd_all(template!["n", ?u64]).await.expect("a quorum");
     let mut numbers: Vec<u64> = tuples.into_iter().map(|(_, number)| number).collect();
     numbers.sort_unstable();

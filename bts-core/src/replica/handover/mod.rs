@@ -4,8 +4,10 @@
 
 mod export;
 mod found;
+mod standing;
 mod unite;
 
 pub use export::{BadExport, Export, ExportPayload, sign_export};
 pub use found::{Founding, StateHasher};
+pub use standing::{Astray, may_hand_over};
 pub use unite::{CannotUnite, United, unite};
