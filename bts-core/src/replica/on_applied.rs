@@ -142,6 +142,14 @@ impl Replica {
         }
     }
 
+    /// of what was read from the log, decisions that it says were forgotten later were stable.
+    pub(super) fn settle_forgotten(&mut self) {
+        let ids = self.streams.unstable.keys();
+        let gone = ids.filter(|id| self.store.kept(id).is_none());
+        let gone: Vec<_> = gone.cloned().collect();
+        gone.iter().for_each(|id| self.stable_as_forgotten(id));
+    }
+
     fn became_stable(&mut self, id: &EntryId) {
         self.may_be_ripe(id.clone());
         self.removed_for_good(id);

@@ -129,6 +129,7 @@ impl Replica {
         if replica.stopped().is_some() {
             return Ok(replica);
         }
+        replica.settle_forgotten();
         replica.store.drop_leftovers();
         replica.store.unsettle_idle();
         replica.reopen_all(out);

@@ -368,6 +368,34 @@ fn forget_r77_what_others_forgot_was_stable() {
     }
 }
 
+/// The same after a restart from a log that holds a decision and, after it, that it was forgotten: what is read first is
+/// not unstable for ever.
+#[test]
+fn forget_r75_what_was_forgotten_before_a_restart_was_stable() {
+    let mut world = World::new(Plan {
+        n: 5,
+        real: vec![0],
+        ..Plan::default()
+    });
+    let client = world.client(1);
+    let target = world.out(&client, 1, task(1), &[0]);
+    let (_, first) = swap(&mut world, &client, &[0], &target, 0, 1);
+    let (_, second) = swap(&mut world, &client, &[0], &first[0], 1, 1);
+    let forgotten = |world: &mut World, target: &Target| {
+        for peer in [1, 2] {
+            let (id, removal) = (target.id.clone(), Removal::Forgotten);
+            world.peer(peer, 0, PeerMessage::Removed { id, removal });
+        }
+        world.pass(A_WHILE);
+        said(world, &client, 0, target)
+    };
+    assert_eq!(forgotten(&mut world, &second[0]), Said::Unknown);
+    assert_eq!(forgotten(&mut world, &first[0]), Said::Forgotten);
+    assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
+    world.restart_with(0, &[&client]);
+    assert_eq!(forgotten(&mut world, &target), Said::Forgotten);
+}
+
 /// A peer that says "forgotten" of everything costs nothing but room on its own account.
 #[test]
 fn forget_one_peer_alone_takes_nothing_away() {
