@@ -234,8 +234,26 @@ impl World {
         }
     }
 
+    /// Enough peers remember the store of a replica that takes part, durably: were it lost, they would be too
+    /// many for it to take part again with another (A8). Those that may be faulty are taken to.
+    fn demand_remembered(&mut self, id: ReplicaId) {
+        let own = self.replicas.get(&id).map(|node| node.disk.incarnation());
+        let remembers = |(other, node): &(&ReplicaId, &ReplicaNode)| {
+            let known = node.disk.peers().get(&id).map(|known| known.incarnation);
+            let is_faulty = !node.honest || node.lost || node.shell.is_none();
+            **other != id && (is_faulty || known == own)
+        };
+        let count = self.replicas.iter().filter(remembers).count();
+        let needed = self.configuration.size().promise_quorum();
+        if count + 1 < needed {
+            let what = format!("{id} takes part, and {count} peers remember it");
+            self.violation(what);
+        }
+    }
+
     /// The machine hears of the peers that are there, and clients are let in.
     fn begin_to_take_part(&mut self, id: ReplicaId) {
+        self.demand_remembered(id);
         let shell = self.replicas.get(&id).and_then(|node| node.shell.as_ref());
         let connected = shell.map_or_else(BTreeMap::new, |shell| shell.connected.clone());
         for (peer, next) in connected {
