@@ -74,7 +74,7 @@ fn states(most: usize) -> Option<(u64, String)> {
     let restarts = Bounds {
         restarts: true,
         ballots: 1,
-        ..usual.clone()
+        ..usual
     };
     objection(&usual)
         .or_else(|| objection(&restarts))

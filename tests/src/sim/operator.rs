@@ -48,9 +48,11 @@ impl Run {
             self.run(chance.below(SPREAD_US), |_| false);
         }
         let stands = |id| self.world.stands(ending, first.contains(&id));
-        let asked = holders
-            .iter()
-            .map(|id| may_hand_over(ending, PURPOSE, &stands(*id)));
+        // A faulty one is asked as well whose word was taken, and whose seat has begun since.
+        let asked: BTreeSet<_> = holders.iter().chain(&first).copied().collect();
+        let asked = asked
+            .into_iter()
+            .map(|id| may_hand_over(ending, PURPOSE, &stands(id)));
         match asked.collect::<Result<Vec<()>, Astray>>() {
             Err(_) => {
                 self.world.observer.coverage.mark("operator sent back");
