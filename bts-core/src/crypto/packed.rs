@@ -181,9 +181,9 @@ impl PackedEntry {
     }
 
     /// Shares what is known of its session with others.
-    pub(crate) fn share_session(&mut self, same: &Arc<WriterSession>) {
-        debug_assert_eq!(self.session, *same, "it is its session");
-        self.session = Arc::clone(same);
+    pub(crate) fn share_session(&mut self, same: Arc<WriterSession>) {
+        debug_assert_eq!(self.session, same, "it is its session");
+        self.session = same;
     }
 
     /// Whose entry it is.

@@ -120,9 +120,11 @@ impl Present {
         } = root;
         let all = self.all_of(entry.id_parts(), Some((entry.session(), entry.seq())));
         let nth = next_of(all, entry.hash())?;
-        if let Some((known, _)) = self.sessions.get_key_value(entry.session()) {
-            entry.share_session(known);
-        }
+        let session = match self.sessions.get_key_value(entry.session()) {
+            Some((known, _)) => Arc::clone(known),
+            None => self.session_of(&entry.id()),
+        };
+        entry.share_session(session);
         let held = Arc::new(Held {
             ring_head,
             nth,
