@@ -11,11 +11,10 @@ use bts_core::replica::{Event, Input, Limits, Record};
 use bts_core::time::Span;
 
 use crate::cast::{Client, Target, bare, task};
+use crate::forget::{A_WHILE, ALL};
 use crate::support::{Plan, WINDOW, World};
 use crate::turmoil::Dice;
 
-const ALL: [u16; 4] = [0, 1, 2, 3];
-const A_WHILE: Span = Span::from_millis(1_000);
 const LINGERS: Span = Span::from_millis(10_000);
 
 /// How one replica says that an entry was removed.
@@ -29,6 +28,14 @@ fn removal(world: &mut World, client: &Client, at: u16, target: &Target) -> Opti
 
 pub(crate) fn is_forgotten(world: &mut World, client: &Client, at: u16, target: &Target) -> bool {
     removal(world, client, at, target) == Some(Removal::Forgotten)
+}
+
+/// All replicas have forgotten that this entry was taken, and keep no decision.
+pub(crate) fn assert_all_forgotten(world: &mut World, client: &Client, target: &Target) {
+    for i in ALL {
+        assert!(is_forgotten(world, client, i, target), "s{i}");
+        assert_eq!(world.replica(i).kept().count(), 0);
+    }
 }
 
 /// The end of this session, signed by this client.
@@ -107,10 +114,7 @@ fn ends_r712_what_a_dead_session_won_is_forgotten_everywhere() {
     }
     assert_eq!(end(&mut world, &heir, 0, crashed.at), Some(ReplyBody::Ack));
     world.pass(A_WHILE);
-    for i in ALL {
-        assert!(is_forgotten(&mut world, &heir, i, &target), "s{i}");
-        assert_eq!(world.replica(i).kept().count(), 0);
-    }
+    assert_all_forgotten(&mut world, &heir, &target);
 }
 
 /// Its Takes get no first vote any more, also after a restart, whatever obsolete records are gone; a vote that was

@@ -5,16 +5,13 @@ use bts_core::ids::TakeNumber;
 use bts_core::message::{ClientBody, Refused, ReplyBody};
 use bts_core::replica::Record;
 use bts_core::replica::handover::United;
-use bts_core::time::Span;
 
 use crate::cast::{Client, Target, task};
-use crate::ends::{end, is_forgotten, sibling, take_of, won};
+use crate::ends::{assert_all_forgotten, end, is_forgotten, sibling, take_of, won};
+use crate::forget::{A_WHILE, ALL};
 use crate::founding::next;
 use crate::handover::{log_of, united};
 use crate::support::World;
-
-const ALL: [u16; 4] = [0, 1, 2, 3];
-const A_WHILE: Span = Span::from_millis(1_000);
 
 /// A session that won something and crashed, and the end of it, that these replicas logged.
 fn scene(told: &[u16]) -> (World, Client, Target) {
@@ -57,10 +54,7 @@ fn ends_r712_what_an_ended_session_won_is_forgotten_in_the_next_configuration() 
         // One that is open there is ended like any other.
         assert_eq!(end(&mut world, &heir, 0, crashed.at), Some(ReplyBody::Ack));
         world.pass(A_WHILE);
-        for i in ALL {
-            assert!(is_forgotten(&mut world, &heir, i, &target), "s{i}");
-            assert_eq!(world.replica(i).kept().count(), 0);
-        }
+        assert_all_forgotten(&mut world, &heir, &target);
     }
 }
 

@@ -71,6 +71,29 @@ pub(crate) fn swap(
 
 pub(crate) const ALL: [u16; 4] = [0, 1, 2, 3];
 
+/// Two peers tell s0 that they have forgotten an entry.
+fn others_forgot(world: &mut World, target: &Target) {
+    for peer in [1, 2] {
+        let (id, removal) = (target.id.clone(), Removal::Forgotten);
+        world.peer(peer, 0, PeerMessage::Removed { id, removal });
+    }
+}
+
+/// The only real one of five replicas, with an entry, the put of a swap on it, and the put of a swap on that.
+fn line_at_one_of_five() -> (World, Client, [Target; 3]) {
+    let mut world = World::new(Plan {
+        n: 5,
+        real: vec![0],
+        ..Plan::default()
+    });
+    let client = world.client(1);
+    let target = world.out(&client, 1, task(1), &[0]);
+    let (_, mut first) = swap(&mut world, &client, &[0], &target, 0, 1);
+    let (_, mut second) = swap(&mut world, &client, &[0], &first[0], 1, 1);
+    let line = [target, first.remove(0), second.remove(0)];
+    (world, client, line)
+}
+
 /// A5: a decision is kept until its winner knows of it, and then not for long.
 #[test]
 fn forget_a5_not_before_the_winner_knows() {
@@ -236,10 +259,7 @@ fn forget_g2_skipped_put_does_not_come_with_its_origin() {
         items: vec![(1, put.id.clone(), op)],
     };
     world.peer(1, 0, news);
-    for peer in [1, 2] {
-        let (id, removal) = (put.id.clone(), Removal::Forgotten);
-        world.peer(peer, 0, PeerMessage::Removed { id, removal });
-    }
+    others_forgot(&mut world, &put);
     assert_eq!(said(&mut world, &client, 0, &put), Said::Unknown, "skipped");
     decide(&mut world, &client, &[0], &decision);
     assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
@@ -348,22 +368,11 @@ fn forget_a_long_lineage_stays_small() {
 /// what is not there any more.
 #[test]
 fn forget_r77_what_others_forgot_was_stable() {
-    let mut world = World::new(Plan {
-        n: 5,
-        real: vec![0],
-        ..Plan::default()
-    });
-    let client = world.client(1);
-    let target = world.out(&client, 1, task(1), &[0]);
-    let (_, first) = swap(&mut world, &client, &[0], &target, 0, 1);
-    let (_, second) = swap(&mut world, &client, &[0], &first[0], 1, 1);
-    let all = [&target, &first[0], &second[0]];
-    for (target, peer) in all.into_iter().flat_map(|t| [(t, 1), (t, 2)]) {
-        let (id, removal) = (target.id.clone(), Removal::Forgotten);
-        world.peer(peer, 0, PeerMessage::Removed { id, removal });
-    }
+    let (mut world, client, line) = line_at_one_of_five();
+    line.iter()
+        .for_each(|target| others_forgot(&mut world, target));
     world.pass(A_WHILE);
-    for target in &all[..2] {
+    for target in &line[..2] {
         assert_eq!(said(&mut world, &client, 0, target), Said::Forgotten);
     }
 }
@@ -372,25 +381,14 @@ fn forget_r77_what_others_forgot_was_stable() {
 /// not unstable for ever.
 #[test]
 fn forget_r75_what_was_forgotten_before_a_restart_was_stable() {
-    let mut world = World::new(Plan {
-        n: 5,
-        real: vec![0],
-        ..Plan::default()
-    });
-    let client = world.client(1);
-    let target = world.out(&client, 1, task(1), &[0]);
-    let (_, first) = swap(&mut world, &client, &[0], &target, 0, 1);
-    let (_, second) = swap(&mut world, &client, &[0], &first[0], 1, 1);
+    let (mut world, client, [target, first, second]) = line_at_one_of_five();
     let forgotten = |world: &mut World, target: &Target| {
-        for peer in [1, 2] {
-            let (id, removal) = (target.id.clone(), Removal::Forgotten);
-            world.peer(peer, 0, PeerMessage::Removed { id, removal });
-        }
+        others_forgot(world, target);
         world.pass(A_WHILE);
         said(world, &client, 0, target)
     };
-    assert_eq!(forgotten(&mut world, &second[0]), Said::Unknown);
-    assert_eq!(forgotten(&mut world, &first[0]), Said::Forgotten);
+    assert_eq!(forgotten(&mut world, &second), Said::Unknown);
+    assert_eq!(forgotten(&mut world, &first), Said::Forgotten);
     assert_eq!(said(&mut world, &client, 0, &target), Said::Decided);
     world.restart_with(0, &[&client]);
     assert_eq!(forgotten(&mut world, &target), Said::Forgotten);

@@ -6,15 +6,28 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bts_certs::cluster;
+use bts_client::ReplicaId;
 use bts_client::admin::{ReplaceError, Replacement, replace};
-use bts_client::{PublicKey, ReplicaId};
 use bts_tests::process::Cluster;
 use tokio::sync::Notify;
-use tokio::time::Duration;
 
 use crate::replace::{client, cluster, config, new_host, numbers};
 
 const SEAT: u16 = 2;
+
+/// A cluster with some numbers in its space, one host of which is lost and to be replaced.
+async fn scene() -> (Cluster, Replacement, Vec<u64>) {
+    let mut cluster = cluster().await;
+    let first = cluster.deployment().cluster().clone();
+    let (old, space) = client(&cluster, 1, &first).await;
+    for number in 0..20u64 {
+        space.out(("n", number)).await.expect("a quorum");
+    }
+    let before = numbers(&space).await;
+    old.close().await;
+    let change = new_host(&mut cluster, SEAT, &[SEAT]);
+    (cluster, change, before)
+}
 
 /// Changes a member until the command says this; then its machine ends. What it returned, if it came to an end.
 async fn run_until(
@@ -44,15 +57,8 @@ async fn run_until(
 /// directory it goes on.
 #[tokio::test]
 async fn replace_c8_nothing_is_founded_twice_without_the_directory() {
-    let mut cluster = cluster().await;
+    let (mut cluster, change, before) = scene().await;
     let first = cluster.deployment().cluster().clone();
-    let (old, space) = client(&cluster, 1, &first).await;
-    for number in 0..20u64 {
-        space.out(("n", number)).await.expect("a quorum");
-    }
-    let before = numbers(&space).await;
-    old.close().await;
-    let change = new_host(&mut cluster, &[SEAT]);
     let work = cluster.deployment().path().join("work");
     let kept = cluster.deployment().path().join("kept");
     let cut = run_until("united: ", &cluster, &first, &change, &work).await;
@@ -83,15 +89,8 @@ async fn replace_c8_nothing_is_founded_twice_without_the_directory() {
 /// So many have begun that they serve: their cluster file is enough to go on, and who has not begun is replaced.
 #[tokio::test]
 async fn replace_c8_a_quorum_that_has_begun_needs_no_directory() {
-    let mut cluster = cluster().await;
+    let (mut cluster, change, before) = scene().await;
     let first = cluster.deployment().cluster().clone();
-    let (old, space) = client(&cluster, 1, &first).await;
-    for number in 0..20u64 {
-        space.out(("n", number)).await.expect("a quorum");
-    }
-    let before = numbers(&space).await;
-    old.close().await;
-    let change = new_host(&mut cluster, &[SEAT]);
     let folder = cluster.deployment().path().to_owned();
     let cut = run_until(
         "replica 1 has begun",
@@ -114,15 +113,7 @@ async fn replace_c8_a_quorum_that_has_begun_needs_no_directory() {
     assert_eq!(numbers(&space).await, before);
     space.out(("n", 20u64)).await.expect("a quorum");
     // Its own data is of no use any more.
-    cluster.node(3).kill();
-    let identity = cluster.deployment().new_host_for(ReplicaId(3));
-    let change = Replacement {
-        seat: ReplicaId(3),
-        key: Some(PublicKey(identity.key)),
-        address: None,
-        lost: [ReplicaId(3)].into(),
-        patience: Duration::from_secs(20),
-    };
+    let change = new_host(&mut cluster, 3, &[3]);
     let ended = run_until(
         "never said",
         &cluster,

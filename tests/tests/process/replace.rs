@@ -39,11 +39,11 @@ pub(crate) async fn client(
 }
 
 /// Somebody with another key takes the seat.
-pub(crate) fn new_host(cluster: &mut Cluster, lost: &[u16]) -> Replacement {
-    cluster.node(SEAT).kill();
-    let identity = cluster.deployment().new_host_for(ReplicaId(SEAT));
+pub(crate) fn new_host(cluster: &mut Cluster, seat: u16, lost: &[u16]) -> Replacement {
+    cluster.node(seat).kill();
+    let identity = cluster.deployment().new_host_for(ReplicaId(seat));
     Replacement {
-        seat: ReplicaId(SEAT),
+        seat: ReplicaId(seat),
         key: Some(PublicKey(identity.key)),
         address: None,
         lost: lost.iter().copied().map(ReplicaId).collect(),
@@ -149,7 +149,7 @@ async fn replace_c8_lost_member_makes_room_for_a_new_one() {
         ));
     }
     sleep(Duration::from_secs(1)).await;
-    let change = new_host(&mut cluster, &[SEAT]);
+    let change = new_host(&mut cluster, SEAT, &[SEAT]);
     let next = try_replace(&cluster, &change)
         .await
         .expect("it is replaced");
@@ -196,7 +196,7 @@ async fn replace_interrupted_anywhere_goes_on() {
     }
     let before = numbers(&space).await;
     old.close().await;
-    let change = new_host(&mut cluster, &[SEAT]);
+    let change = new_host(&mut cluster, SEAT, &[SEAT]);
     let mut cuts = 0;
     let next = loop {
         let span = Duration::from_millis(40 * (cuts + 1));
@@ -221,7 +221,7 @@ async fn replace_that_cannot_be_done_harms_nobody() {
     let first = cluster.deployment().cluster().clone();
     let (_client, space) = client(&cluster, 1, &first).await;
     space.out(("n", 7u64)).await.expect("a quorum");
-    let mut change = new_host(&mut cluster, &[]);
+    let mut change = new_host(&mut cluster, SEAT, &[]);
     change.patience = Duration::from_secs(1);
     let error = try_replace(&cluster, &change)
         .await
