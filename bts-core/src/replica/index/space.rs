@@ -242,17 +242,19 @@ where
     }
 }
 
-impl<P: 'static, T: Placed> Ord for Indexed<P, T>
+impl<P: Ord + 'static, T: Placed> Ord for Indexed<P, T>
 where
     Self: Key,
 {
+    /// As any two keys, without asking them what they are.
     fn cmp(&self, other: &Self) -> Ordering {
-        let (one, other): (&dyn Key, &dyn Key) = (self, other);
-        one.cmp(other)
+        let by_projection = self.projection.cmp(&other.projection);
+        let by_head = by_projection.then_with(|| self.head.cmp(&other.head));
+        by_head.then_with(|| self.item.place().cmp(&other.item.place()))
     }
 }
 
-impl<P: 'static, T: Placed> PartialOrd for Indexed<P, T>
+impl<P: Ord + 'static, T: Placed> PartialOrd for Indexed<P, T>
 where
     Self: Key,
 {
@@ -261,7 +263,7 @@ where
     }
 }
 
-impl<P: 'static, T: Placed> PartialEq for Indexed<P, T>
+impl<P: Ord + 'static, T: Placed> PartialEq for Indexed<P, T>
 where
     Self: Key,
 {
@@ -270,4 +272,4 @@ where
     }
 }
 
-impl<P: 'static, T: Placed> Eq for Indexed<P, T> where Self: Key {}
+impl<P: Ord + 'static, T: Placed> Eq for Indexed<P, T> where Self: Key {}
