@@ -25,6 +25,8 @@ use crate::time::Span;
 const RIVALS_FRACTION: u64 = 8;
 /// However long clients need, or pretend to need, the window is no longer than so many times Δ.
 const WINDOW_STRETCH_MAX: u64 = 8;
+/// Times what they seldom needed: those that were slower and so were helped taught nothing.
+const WINDOW_SLACK: u64 = 2;
 
 impl Replica {
     /// a valid Take is known, its content held, the policy allows it: the timer runs. False if
@@ -398,7 +400,8 @@ impl Replica {
     /// anybody's help. Climbing while they do is work for everybody, which makes them slower still.
     pub(super) fn window_of(&self, ballot: Ballot) -> Span {
         let set = self.options.window;
-        let needed = self.deciding.bound().min(set.times(WINDOW_STRETCH_MAX));
+        let needed = self.deciding.bound().times(WINDOW_SLACK);
+        let needed = needed.min(set.times(WINDOW_STRETCH_MAX));
         set.max(needed).doubled(ballot.0)
     }
 
