@@ -9,10 +9,15 @@ use std::process::ExitCode;
 
 use bts_replica::{Settings, serve};
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use tracing_subscriber::EnvFilter;
 
 #[cfg(bts_mutants)]
 compile_error!("rules broken on purpose are for the command `mutants` of bts-tests alone");
+
+/// Handling messages is allocating and freeing them (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs one replica of a BTS cluster.
 ///

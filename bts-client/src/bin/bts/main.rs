@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use bts_client::{Client, Config, Space};
 use clap::Parser;
+use mimalloc::MiMalloc;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command};
@@ -29,6 +30,10 @@ use output::Output;
 
 #[cfg(bts_mutants)]
 compile_error!("rules broken on purpose are for the command `mutants` of bts-tests alone");
+
+/// Handling messages is allocating and freeing them (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
