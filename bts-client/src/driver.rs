@@ -12,6 +12,7 @@ use bts_core::client::{Client, Handle, Input, Op, Outcome, Outputs};
 use bts_core::codec;
 use bts_core::content::Put;
 use bts_core::ids::{ReplicaId, SpaceName};
+use bts_core::message::ClientRequest;
 use bts_core::time::{Span, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -39,6 +40,25 @@ struct Waiting {
     answer: oneshot::Sender<Ended>,
     deadline: Option<Time>,
     takes_from: Option<SpaceName>,
+}
+
+/// The last request that was encoded: what several replicas are asked is encoded once.
+#[derive(Default)]
+struct Encoded {
+    request: Option<Arc<ClientRequest>>,
+    bytes: Vec<u8>,
+}
+
+impl Encoded {
+    fn bytes(&mut self, request: Arc<ClientRequest>) -> &[u8] {
+        let known = self.request.as_ref();
+        if known.is_none_or(|known| !Arc::ptr_eq(known, &request)) {
+            self.bytes.clear();
+            codec::encode_into(&*request, &mut self.bytes);
+            self.request = Some(request);
+        }
+        &self.bytes
+    }
 }
 
 type Welcomed = oneshot::Sender<Result<(), ConnectError>>;
@@ -340,11 +360,12 @@ impl Driver {
                 break;
             }
         }
+        let mut encoded = Encoded::default();
         for (replica, request) in self.outputs.send.drain(..) {
             let Some(writer) = self.writers.get(&replica) else {
                 continue;
             };
-            let write = |bytes: &mut Vec<u8>| codec::encode_into(&request, bytes);
+            let write = |frame: &mut Vec<u8>| frame.extend_from_slice(encoded.bytes(request));
             if let Err(error) = writer.try_send_with(write) {
                 // The machine repeats what is not answered.
                 tracing::debug!(%replica, "not sent: {error}");

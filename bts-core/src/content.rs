@@ -332,6 +332,19 @@ pub enum Outcome {
     Released(ValidCertificate),
 }
 
+impl Outcome {
+    /// It as it travels.
+    pub fn to_wire(&self) -> Decision {
+        match self {
+            Self::Taken(decided) => decided.to_wire(),
+            Self::Released(valid) => Decision {
+                certificate: valid.certificate().clone(),
+                take: None,
+            },
+        }
+    }
+}
+
 impl Verifier {
     /// Checks a decision: its votes, its Take, and that they belong together.
     pub fn decision(&self, decision: Decision) -> Result<Outcome, Forgery> {

@@ -268,7 +268,7 @@ impl Absence {
                 nonce,
                 stable: stable.clone(),
             };
-            (*replica, body)
+            (*replica, Arc::new(body))
         };
         step.ask_each_as(request, asked.iter().map(body));
         self.sendings.push(Sending {

@@ -248,7 +248,7 @@ impl Candidates {
     pub(super) fn drop_removed(&mut self, step: &mut Step<'_>, id: &EntryId) {
         if let Some(case) = self.cases.remove(id) {
             let removed = ClientBody::Dropped { id: id.clone() };
-            step.tell(case.sightings.keys().copied(), &removed);
+            step.tell(case.sightings.keys().copied(), removed);
             close(step, case);
         }
         self.remember(id, Dropped::Removed);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::candidates::Choice;
 use super::case;
 use super::contents::Fitted;
-use super::help::{LockRound, is_above, release_to_wire};
+use super::help::{LockRound, is_above};
 use super::pace::{Backoff, Wake, grace_of_votes};
 use super::replies::Refusals;
 use super::step::Step;
@@ -25,6 +25,9 @@ use crate::time::{Span, Time};
 
 /// When all are shown what holds us up; each further time it takes twice as long.
 const PATIENCE: Span = Span::from_millis(50);
+/// So many times as long, while nobody has said that anything does: what is only slow is not made faster by
+/// asking it for more.
+const UNDISPUTED: u64 = 4;
 
 /// An engagement.
 #[derive(Debug)]
@@ -42,7 +45,8 @@ pub(super) struct Engagement {
     round: Option<LockRound>,
     /// The highest lock that was seen, while the Take it names is being fetched.
     seen: Option<(ValidCertificate, RequestId)>,
-    shown: Vec<(ReplicaId, TakeRequest)>,
+    /// What each replica was asked, until it is shown to them as evidence.
+    shown: Vec<(ReplicaId, Arc<ClientBody>)>,
     evidence: Option<RequestId>,
     again: Backoff,
     forgotten: BTreeSet<ReplicaId>,
@@ -64,6 +68,19 @@ pub(super) enum End {
     Refused(Refused),
 }
 
+/// A Take that asks for no vote.
+fn as_evidence(asked: Arc<ClientBody>) -> Arc<ClientBody> {
+    match Arc::unwrap_or_clone(asked) {
+        ClientBody::Take(take) => Arc::new(ClientBody::Evidence(take)),
+        other => Arc::new(other),
+    }
+}
+
+/// How long a Take of which nobody else is in the way takes at most.
+fn patience(step: &Step<'_>) -> Span {
+    step.patience().max(PATIENCE)
+}
+
 impl Engagement {
     /// Sends the Take; `requests` holds what each replica may lack, and `content` what those may that
     /// named the entry.
@@ -72,14 +89,11 @@ impl Engagement {
         choice: Choice,
         content: Option<Fitted>,
         take: Verified<TakePayload>,
-        requests: Vec<(ReplicaId, TakeRequest)>,
+        requests: Vec<(ReplicaId, Arc<ClientBody>)>,
     ) -> Self {
-        let bodies = requests
-            .iter()
-            .map(|(to, request)| (*to, ClientBody::Take(request.clone())));
-        let patience = step.patience().max(PATIENCE);
+        let patience = patience(step).times(UNDISPUTED);
         Self {
-            request: step.ask_each(bodies),
+            request: step.ask_each(requests.iter().cloned()),
             choice,
             content,
             take,
@@ -125,7 +139,7 @@ impl Engagement {
                 self.end_of(end)
             }
             ReplyBody::Contended { id, status } => {
-                self.on_declined(from, request);
+                self.on_declined(step, from, request);
                 if mutant!(LeavesWithoutProof) && self.declined.len() >= step.size().fact_quorum() {
                     return Some(End::Forgotten);
                 }
@@ -133,11 +147,11 @@ impl Engagement {
             }
             ReplyBody::Status { id, status } => self.on_status(step, from, &id, status),
             ReplyBody::Removed { id, removal } => {
-                self.on_declined(from, request);
+                self.on_declined(step, from, request);
                 self.on_removed(step, from, &id, removal)
             }
             ReplyBody::Released { id, certificate } if id == self.take.id => {
-                self.on_declined(from, request);
+                self.on_declined(step, from, request);
                 let valid = step.release(from, certificate, &id)?;
                 self.end_of(Outcome::Released(valid))
             }
@@ -155,7 +169,7 @@ impl Engagement {
             }
             ReplyBody::NotHeld(lacks) => {
                 if !self.supply(step, from, request, &lacks) {
-                    self.on_declined(from, request);
+                    self.on_declined(step, from, request);
                 }
                 None
             }
@@ -171,7 +185,7 @@ impl Engagement {
                 Some(evidence) => step.ask_all_again(evidence),
                 None => {
                     let shown = self.shown.drain(..);
-                    let evidence = shown.map(|(to, shown)| (to, ClientBody::Evidence(shown)));
+                    let evidence = shown.map(|(to, asked)| (to, as_evidence(asked)));
                     self.evidence = Some(step.ask_each(evidence));
                 }
             }
@@ -256,18 +270,21 @@ impl Engagement {
 
     /// What we decided for others is told to all; our own decision is the operation's to spread.
     fn on_helped(&self, step: &mut Step<'_>, end: &Outcome) {
-        let decision = match end {
-            Outcome::Taken(decided) if decided.op() == self.take.op() => return,
-            Outcome::Taken(decided) => decided.to_wire(),
-            Outcome::Released(certificate) => release_to_wire(certificate),
-        };
-        step.spread(step.everyone(), decision);
+        match end {
+            Outcome::Taken(decided) if decided.op() == self.take.op() => {}
+            other => step.spread(step.everyone(), other.to_wire()),
+        }
     }
 
-    fn on_declined(&mut self, from: ReplicaId, request: RequestId) {
-        if request == self.request && !self.firsts.has_voted(from) {
-            self.declined.insert(from);
+    fn on_declined(&mut self, step: &Step<'_>, from: ReplicaId, request: RequestId) {
+        if request != self.request || self.firsts.has_voted(from) {
+            return;
         }
+        if self.declined.is_empty() {
+            let due_at = self.again.due_at().min(self.began + patience(step));
+            self.again = Backoff::starting(due_at, PATIENCE.doubled(1));
+        }
+        self.declined.insert(from);
     }
 
     /// With `q` votes: waits for `F` while they can come in time, else makes them a lock.

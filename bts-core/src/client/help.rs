@@ -10,7 +10,7 @@ use super::pace::{Backoff, Wake};
 use super::step::Step;
 use crate::consensus::certificate::{Statement, Value, VoteKind};
 use crate::consensus::tally::{Counted, Tally};
-use crate::content::{DecidedTake, Decision, Outcome, TakePayload};
+use crate::content::{DecidedTake, Outcome, TakePayload};
 use crate::crypto::sign::SignedBytes;
 use crate::crypto::verified::{ValidCertificate, Verified, VerifiedVote};
 use crate::ids::{ContentHash, OpId, ReplicaId, RequestId};
@@ -74,14 +74,6 @@ impl LockRound {
             )),
             Value::Release | Value::Expire => Outcome::Released(valid),
         })
-    }
-}
-
-/// A release as it travels.
-pub(super) fn release_to_wire(certificate: &ValidCertificate) -> Decision {
-    Decision {
-        certificate: certificate.certificate().clone(),
-        take: None,
     }
 }
 
@@ -284,8 +276,7 @@ impl Case {
         match help.evidence {
             Some((op, evidence)) if op == take.op() => step.ask_all_again(evidence),
             _ => {
-                let requests = self.take_requests(step, take, hash);
-                let evidence = requests.map(|(to, request)| (to, ClientBody::Evidence(request)));
+                let evidence = self.take_requests(step, take, hash, ClientBody::Evidence);
                 let evidence = (take.op(), step.ask_each(evidence));
                 if let Some((_, other)) = help.evidence.replace(evidence) {
                     step.close(other);
@@ -294,29 +285,36 @@ impl Case {
         }
     }
 
-    /// The Take for each replica, with the content for those that do not report it.
+    /// The Take for each replica, with the content for those that do not report it; `ask` says what for.
     pub(super) fn take_requests(
         &mut self,
         step: &mut Step<'_>,
         take: &Verified<TakePayload>,
         hash: ContentHash,
-    ) -> impl Iterator<Item = (ReplicaId, TakeRequest)> + use<> {
+        ask: fn(TakeRequest) -> ClientBody,
+    ) -> Vec<(ReplicaId, Arc<ClientBody>)> {
         let holders: Vec<_> = self.holders(hash).collect();
-        let all: Vec<_> = step.everyone().collect();
-        let is_lacking = all.len() > holders.len();
-        let held = is_lacking.then(|| self.verified_content(step, hash));
-        let content = held.flatten().map(|held| held.to_wire());
+        let (holders, others): (Vec<_>, Vec<_>) =
+            step.everyone().partition(|to| holders.contains(to));
+        let content = match others.is_empty() {
+            true => None,
+            false => self.verified_content(step, hash).map(|held| held.to_wire()),
+        };
         let released = self.proof_of(take.epoch);
-        let take = take.signed().clone();
-        all.into_iter().map(move |to| {
-            let lacks = !holders.contains(&to);
-            let request = TakeRequest {
-                take: take.clone(),
-                content: content.clone().filter(|_| lacks),
+        let request = |content| {
+            Arc::new(ask(TakeRequest {
+                take: take.signed().clone(),
+                content,
                 released: released.as_ref().map(|valid| valid.certificate().clone()),
-            };
-            (to, request)
-        })
+            }))
+        };
+        let of_all = |to: Vec<ReplicaId>, body: Arc<ClientBody>| {
+            to.into_iter().map(move |to| (to, Arc::clone(&body)))
+        };
+        let others = (!others.is_empty()).then(|| of_all(others, request(content)));
+        of_all(holders, request(None))
+            .chain(others.into_iter().flatten())
+            .collect()
     }
 }
 

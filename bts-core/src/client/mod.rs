@@ -178,8 +178,9 @@ pub enum Input {
 /// What a client wants done. The owner empties it.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// To be sent, in order for each replica; losing or doubling one is harmless.
-    pub send: Vec<(ReplicaId, ClientRequest)>,
+    /// To be sent, in order for each replica; losing or doubling one is harmless. What several are asked
+    /// is one request, so that it need be encoded once.
+    pub send: Vec<(ReplicaId, Arc<ClientRequest>)>,
     /// Operations that ended.
     pub done: Vec<(Handle, Outcome)>,
     /// Access lists of what the takes among them won, of those that have any: for an owner who

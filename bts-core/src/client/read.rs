@@ -244,7 +244,7 @@ impl Reading {
     pub(super) fn close(&mut self, step: &mut Step<'_>) {
         if self.mode.waits() && self.is_asked {
             let waiter = self.request;
-            step.tell(step.everyone(), &ClientBody::Cancel { waiter });
+            step.tell(step.everyone(), ClientBody::Cancel { waiter });
         }
         step.close(self.request);
         self.absence.close(step);
@@ -297,7 +297,9 @@ impl Reading {
             return;
         }
         let grace = self.quorum.as_ref().map(|quorum| quorum.grace);
-        let ripe_at = step.now + grace.unwrap_or_else(|| pace_of(step.now, self.began));
+        let grace = grace.unwrap_or_else(|| pace_of(step.now, self.began));
+        // Its writer is on the way to the others.
+        let ripe_at = step.now + grace.max(step.patience());
         let pushed = self
             .candidates
             .on_more(step, from, vec![candidate], ripe_at);

@@ -129,16 +129,21 @@ impl Shared {
     /// Sends letters; the header is that of now, also on a repetition.
     pub(super) fn post(&self, letters: Vec<Letter>, out: &mut Outputs) {
         let settled_below = self.takes.settled_below();
-        let request = |(replica, request, body): Letter| {
-            let body = Arc::unwrap_or_clone(body);
-            let request = ClientRequest {
+        let mut letters = letters.into_iter().peekable();
+        while let Some((first, request, body)) = letters.next() {
+            let is_same = |(_, other, same): &Letter| *other == request && Arc::ptr_eq(same, &body);
+            let mut to = vec![first];
+            while let Some((next, _, _)) = letters.next_if(is_same) {
+                to.push(next);
+            }
+            let request = Arc::new(ClientRequest {
                 request,
                 settled_below,
-                body,
-            };
-            (replica, request)
-        };
-        out.send.extend(letters.into_iter().map(request));
+                body: Arc::unwrap_or_clone(body),
+            });
+            let all = to.into_iter().map(|to| (to, Arc::clone(&request)));
+            out.send.extend(all);
+        }
     }
 }
 
@@ -194,10 +199,10 @@ impl Step<'_> {
         self.open(request, bodies);
     }
 
-    /// Asks each replica its own question.
+    /// Asks each replica its own question; some may be asked the same.
     pub(super) fn ask_each(
         &mut self,
-        bodies: impl IntoIterator<Item = (ReplicaId, ClientBody)>,
+        bodies: impl IntoIterator<Item = (ReplicaId, Arc<ClientBody>)>,
     ) -> RequestId {
         let request = self.shared.requests.draw();
         self.ask_each_as(request, bodies);
@@ -208,10 +213,9 @@ impl Step<'_> {
     pub(super) fn ask_each_as(
         &mut self,
         request: RequestId,
-        bodies: impl IntoIterator<Item = (ReplicaId, ClientBody)>,
+        bodies: impl IntoIterator<Item = (ReplicaId, Arc<ClientBody>)>,
     ) {
-        let bodies = bodies.into_iter().map(|(to, body)| (to, Arc::new(body)));
-        self.open(request, bodies.collect());
+        self.open(request, bodies.into_iter().collect());
     }
 
     /// Asks one replica again, under the same request.
@@ -247,9 +251,9 @@ impl Step<'_> {
     }
 
     /// Says something that is not answered.
-    pub(super) fn tell(&mut self, to: impl IntoIterator<Item = ReplicaId>, body: &ClientBody) {
+    pub(super) fn tell(&mut self, to: impl IntoIterator<Item = ReplicaId>, body: ClientBody) {
         let request = self.shared.requests.draw();
-        let body = Arc::new(body.clone());
+        let body = Arc::new(body);
         let letters = to.into_iter().map(|to| (to, request, Arc::clone(&body)));
         self.shared.post(letters.collect(), self.out);
     }
@@ -257,7 +261,7 @@ impl Step<'_> {
     /// Spreads a decision; nobody answers.
     pub(super) fn spread(&mut self, to: impl IntoIterator<Item = ReplicaId>, decision: Decision) {
         let applied = false;
-        self.tell(to, &ClientBody::Decide { decision, applied });
+        self.tell(to, ClientBody::Decide { decision, applied });
     }
 
     /// Ends a request.

@@ -264,7 +264,7 @@ impl Take {
             return step.shared.takes.settle(payload.number);
         };
         let take = step.shared.verifier.own(Kind::Take, payload, signed);
-        let requests = case.take_requests(step, &take, choice.hash).collect();
+        let requests = case.take_requests(step, &take, choice.hash, ClientBody::Take);
         let content = case.contents.get(&choice.hash).cloned();
         let engagement = Engagement::begin(step, choice, content, take, requests);
         self.stage = Stage::Engaged(Box::new(engagement));

@@ -4,7 +4,6 @@
 use super::candidates::{Candidates, Dropped, close};
 use super::case::{self, Case, Sighting};
 use super::contents::Fitted;
-use super::help::release_to_wire;
 use super::siblings::Taken;
 use super::step::Step;
 use crate::consensus::certificate::SealedVote;
@@ -170,7 +169,7 @@ impl Candidates {
             Some(Dropped::Decided(_)) if mutant!(MissedDecideNotAsked) => return,
             Some(Dropped::Decided(decided)) => return step.spread([from], decided.to_wire()),
             Some(Dropped::Removed) => {
-                return step.tell([from], &ClientBody::Dropped { id: report.id });
+                return step.tell([from], ClientBody::Dropped { id: report.id });
             }
             Some(Dropped::Refused) => return,
             None => {}
@@ -294,16 +293,13 @@ impl Candidates {
     }
 
     fn on_helped(&mut self, step: &mut Step<'_>, end: Option<Outcome>) {
+        let Some(end) = end else {
+            return;
+        };
+        step.spread(step.everyone(), end.to_wire());
         match end {
-            Some(Outcome::Taken(decided)) => {
-                step.spread(step.everyone(), decided.to_wire());
-                self.on_decided(step, &decided);
-            }
-            Some(Outcome::Released(certificate)) => {
-                step.spread(step.everyone(), release_to_wire(&certificate));
-                self.on_released(&certificate);
-            }
-            None => {}
+            Outcome::Taken(decided) => self.on_decided(step, &decided),
+            Outcome::Released(certificate) => self.on_released(&certificate),
         }
     }
 

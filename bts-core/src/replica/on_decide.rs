@@ -35,7 +35,7 @@ impl Replica {
         applied: bool,
         out: &mut Outputs,
     ) {
-        let outcome = match self.verifier.decision(decision.clone()) {
+        let outcome = match self.verifier.decision(decision) {
             Ok(outcome) => outcome,
             Err(forgery) => return self.blame_client(from, request, forgery, out),
         };
@@ -52,11 +52,12 @@ impl Replica {
         match (result, outcome) {
             (Applied::Lacks(origin), outcome) => {
                 if mutant!(AppliedUnapplied)
-                    && let Outcome::Taken(decided) = outcome
+                    && let Outcome::Taken(decided) = &outcome
                 {
                     let (id, op) = (decided.id().clone(), decided.op());
                     self.promise(from, request, ReplyBody::Applied { id, op });
                 }
+                let decision = outcome.to_wire();
                 let again = ClientRequest {
                     request,
                     settled_below: TakeNumber(0),
@@ -85,13 +86,8 @@ impl Replica {
         out: &mut Outputs,
     ) {
         let by = Principal::Replica(from);
-        match self.verifier.decision(decision.clone()) {
-            Ok(outcome) => {
-                if let Applied::Lacks(origin) = self.on_outcome(by, outcome, out) {
-                    let message = PeerMessage::Decide(decision);
-                    self.stash_below(origin, Stashed::Peer(from, message), out);
-                }
-            }
+        match self.verifier.decision(decision) {
+            Ok(outcome) => self.decide_or_wait(by, outcome, out),
             Err(forgery) => self.blame(by, forgery, out),
         }
     }
@@ -142,10 +138,7 @@ impl Replica {
         let Applied::Lacks(origin) = self.on_outcome(by, outcome.clone(), out) else {
             return;
         };
-        let Outcome::Taken(decided) = outcome else {
-            return;
-        };
-        let decision = decided.to_wire();
+        let decision = outcome.to_wire();
         let message = match by {
             Principal::Replica(peer) => Stashed::Peer(peer, PeerMessage::Decide(decision)),
             Principal::Client(client) => Stashed::Client(client, silent_decide(decision)),

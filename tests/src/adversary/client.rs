@@ -3,6 +3,7 @@
 //! shown to one replica only, certificates that nobody signed, old messages, floods.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bts_core::client::{Input, Outputs};
 use bts_core::consensus::certificate::{Certificate, Statement, Value, VoteKind};
@@ -432,7 +433,7 @@ impl ClientMachine for HostileClient {
                 settled_below: TakeNumber(0),
                 body,
             };
-            out.send.push((to, request));
+            out.send.push((to, Arc::new(request)));
         }
     }
 

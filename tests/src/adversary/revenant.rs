@@ -3,6 +3,7 @@
 //! that nobody founded.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bts_core::client::{Input, Outputs};
 use bts_core::codec;
@@ -127,7 +128,7 @@ impl ClientMachine for Revenant {
                     settled_below: TakeNumber(0),
                     body: body.clone(),
                 };
-                out.send.push((*to, request));
+                out.send.push((*to, Arc::new(request)));
             }
         }
     }

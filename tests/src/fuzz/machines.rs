@@ -296,6 +296,7 @@ impl ClientHost {
         self.machine.handle(self.now, input, &mut out);
         assert!(out.send.len() <= SENT_MAX, "{} messages", out.send.len());
         for (to, request) in out.send {
+            let request = Arc::unwrap_or_clone(request);
             let message = Message::Request(request.clone());
             assert_eq!(message.over_the_wire().as_ref(), Ok(&message));
             self.faulty.gang.learn(&message);

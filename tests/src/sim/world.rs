@@ -369,7 +369,7 @@ impl World {
             self.observer.on_client_events(number, &out.events);
         }
         for (to, request) in out.send {
-            let message = Message::Request(request);
+            let message = Message::Request(Arc::unwrap_or_clone(request));
             let (from, to) = (Node::Client(number), Node::Replica(to));
             self.send(Flight { from, to, message });
         }

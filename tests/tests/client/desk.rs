@@ -124,7 +124,9 @@ impl Desk {
         if let Some((_, last)) = out.send.last() {
             self.settled_below = last.settled_below;
         }
-        self.sent.extend(out.send);
+        let sent = out.send.into_iter();
+        self.sent
+            .extend(sent.map(|(to, request)| (to, Arc::unwrap_or_clone(request))));
         self.done.extend(out.done);
         self.events.extend(out.events);
         if let Some((deadline, what)) = self.client.deadline() {
@@ -140,6 +142,20 @@ impl Desk {
         let handle = Handle(self.invoked);
         self.input(Input::Invoke(handle, op));
         handle
+    }
+
+    /// An `out` that replicas answer late: from then on they are expected to.
+    pub(crate) fn answered_late(&mut self) {
+        let put = Put::from(tuple(0));
+        self.invoke(Op::Out {
+            space: space(),
+            put,
+        });
+        let request = self.sent()[0].request;
+        self.pass_ms(300);
+        (0..4).for_each(|replica| self.reply(replica, request, ReplyBody::Ack));
+        assert!(matches!(self.outcome(), Outcome::Written(_)));
+        self.sent();
     }
 
     pub(crate) fn rdp(&mut self) -> Handle {

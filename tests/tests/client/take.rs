@@ -111,13 +111,30 @@ fn take_a9_content_is_sent_to_who_named_it_and_lost_it() {
 fn take_a9_content_is_sent_with_evidence_too() {
     let mut desk = Desk::new(4, 1);
     let (entry, _, _) = engaged(&mut desk);
-    desk.pass_ms(60);
+    desk.pass_ms(200);
     let shown = contents_sent(&mut desk);
     let (to, evidence, content) = shown.last().expect("shown to all").clone();
     assert_eq!((to, &content), (3, &Some(entry.content.clone())));
     let lost = FetchKey::Content(entry.id.clone(), entry.hash);
     desk.reply(0, evidence, ReplyBody::NotHeld(lost));
     assert_eq!(contents_sent(&mut desk), [(0, evidence, content)]);
+}
+
+/// What is only slow is not asked for more work. What somebody else is in the way of, all are soon shown.
+#[test]
+fn take_undisputed_is_not_shown_early() {
+    for (disputed, after_ms) in [(false, 200), (true, 50)] {
+        let mut desk = Desk::new(4, 1);
+        let (entry, request, _) = engaged(&mut desk);
+        if disputed {
+            let other = contended(&desk, &entry, None);
+            desk.reply(3, request, other);
+        }
+        desk.pass_ms(after_ms - 1);
+        assert_eq!(contents_sent(&mut desk), [], "{disputed}");
+        desk.pass_ms(1);
+        assert_eq!(contents_sent(&mut desk).len(), 4, "{disputed}");
+    }
 }
 
 #[test]

@@ -316,7 +316,8 @@ impl Counted {
         let mut out = client::Outputs::default();
         self.clients[client].1.handle(self.now, input, &mut out);
         let requests = out.send.into_iter();
-        let letters = requests.map(|(to, request)| Letter::Request(client, to, request));
+        let letters = requests
+            .map(|(to, request)| Letter::Request(client, to, Arc::unwrap_or_clone(request)));
         self.letters.extend(letters);
         self.done.extend(out.done);
         assert!(out.events.is_empty(), "nobody is hostile: {:?}", out.events);

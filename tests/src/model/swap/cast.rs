@@ -391,7 +391,7 @@ impl Machine for RealClient {
         let sent = out
             .send
             .into_iter()
-            .map(|(to, request)| FromClient::Request(to.0, request));
+            .map(|(to, request)| FromClient::Request(to.0, Arc::unwrap_or_clone(request)));
         let done = out.done.into_iter().map(|(_, outcome)| match outcome {
             Outcome::Found(_) => FromClient::Read(true),
             Outcome::None => FromClient::Read(false),
