@@ -17,10 +17,11 @@ use crate::time::{Span, Time};
 
 /// For how long candidates are worth trying: less than replicas reserve them, unless answers take longer.
 const FRESH_FOR: Span = Span::from_millis(40);
-/// The same where nobody else seems to take from these entries.
+/// The same where nobody else seems to take from these entries; longer if what was asked for takes longer to
+/// be used up.
 const FRESH_FOR_LONG: Span = Span::from_millis(500);
 /// Templates for which a client keeps candidates.
-const TEMPLATES_MAX: usize = 64;
+const TEMPLATES_MAX: usize = 512;
 /// Candidates kept for one template.
 const READY_MAX: usize = 4 * CANDIDATES_MAX;
 
@@ -57,11 +58,10 @@ struct Shelf {
 
 impl Shelf {
     fn fresh_for(&self, patience: Span) -> Span {
-        let fresh_for = match self.depth {
-            0 | 1 => FRESH_FOR,
-            _ => FRESH_FOR_LONG,
-        };
-        fresh_for.max(patience)
+        match self.depth {
+            0 | 1 => FRESH_FOR.max(patience),
+            depth => FRESH_FOR_LONG.max(patience.times(depth as u64)),
+        }
     }
 
     fn is_looping(&self, now: Time, patience: Span) -> bool {

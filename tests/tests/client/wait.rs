@@ -25,6 +25,12 @@ fn push(desk: &mut Desk, from: u16, request: RequestId, candidate: Candidate) {
     desk.reply(from, request, ReplyBody::Push(Box::new(candidate)));
 }
 
+/// The requests by which it was.
+fn written_back(desk: &mut Desk) -> Vec<RequestId> {
+    let asked = desk.sent_of(|body| matches!(body, ClientBody::WriteBack { .. }).then_some(()));
+    asked.into_iter().map(|(_, request, ())| request).collect()
+}
+
 fn cancels(desk: &mut Desk, waiter: RequestId) -> usize {
     desk.sent_of(|body| match body {
         ClientBody::Cancel { waiter: named } if *named == waiter => Some(()),
@@ -81,14 +87,28 @@ fn wait_pushed_by_few_is_written_back() {
     push(&mut desk, 2, request, in_full(&entry));
     assert!(desk.sent().is_empty(), "others may yet push it");
     desk.pass_ms(25);
-    let asked = desk.sent_of(|body| matches!(body, ClientBody::WriteBack { .. }).then_some(()));
+    let asked = written_back(&mut desk);
     assert_eq!(asked.len(), 3);
     for replica in 0..2 {
         let id = entry.id.clone();
         let status = status(&entry);
-        desk.reply(replica, asked[0].1, ReplyBody::Status { id, status });
+        desk.reply(replica, asked[0], ReplyBody::Status { id, status });
     }
     assert!(matches!(desk.outcome(), Outcome::Found(_)));
+}
+
+/// Where replicas take long to answer, the writer takes long to reach the others.
+#[test]
+fn wait_pushed_by_few_is_not_written_back_before_the_others_can_push_it() {
+    let mut desk = Desk::new(4, 1);
+    desk.answered_late();
+    let request = blocked_rd(&mut desk);
+    let entry = desk.entry(1);
+    push(&mut desk, 2, request, in_full(&entry));
+    desk.pass_ms(250);
+    assert_eq!(written_back(&mut desk).len(), 0);
+    desk.pass_ms(250);
+    assert_eq!(written_back(&mut desk).len(), 3);
 }
 
 /// A waiter dies with its connection: it is registered anew, though it had been answered.

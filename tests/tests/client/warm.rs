@@ -1,11 +1,12 @@
 //! A worker that loops (R-4.3c): candidates for the next take come along with this one, so that it
 //! begins with its Take. They are good for Takes only, and for no longer than a reservation.
 
-use bts_core::client::Outcome;
+use bts_core::client::{Op, Outcome};
 use bts_core::ids::RequestId;
 use bts_core::message::{ClientBody, ReadMode, ReadRequest, Removal, ReplyBody};
+use bts_core::template::Template;
 
-use crate::desk::{Desk, Entry, SignedTake, empty, in_full, named, status};
+use crate::desk::{Desk, Entry, SignedTake, empty, in_full, named, space, status, tuple};
 
 #[test]
 fn take_r43c_looping_worker_takes_in_one_round_trip() {
@@ -40,6 +41,53 @@ fn take_r43c_old_candidates_are_not_tried() {
     desk.take(false, None);
     let (_, read) = desk.read_request();
     assert_eq!(read.mode, ReadMode::Enter);
+}
+
+/// Where a take takes long, so does using up what lies ready.
+#[test]
+fn take_r43c_candidates_last_as_long_as_it_takes_to_take_them() {
+    let mut desk = Desk::new(4, 1);
+    desk.answered_late();
+    let next = loops(&mut desk);
+    desk.pass_ms(900);
+    desk.take(false, None);
+    let (_, take, _) = desk.take_request();
+    assert_eq!(take.payload.id, next.id);
+}
+
+/// Many workers of one client, each with a queue of its own.
+#[test]
+fn take_r43c_every_template_has_its_shelf() {
+    let mut desk = Desk::new(4, 1);
+    let take_of = |desk: &mut Desk, queue: u64| {
+        desk.invoke(Op::Take {
+            space: space(),
+            template: Template::from(tuple(queue)),
+            wait: false,
+            with: None,
+        });
+    };
+    for queue in 0..200 {
+        take_of(&mut desk, queue);
+        let (request, _) = desk.read_request();
+        let entries = [0, 1].map(|nth| desk.entry_of(2 * queue + nth, tuple(queue)));
+        for replica in 0..4 {
+            desk.reply(
+                replica,
+                request,
+                named(entries.iter().map(in_full).collect()),
+            );
+        }
+        let (request, take, _) = desk.take_request();
+        win(&mut desk, request, &take);
+        desk.outcome();
+        desk.sent();
+    }
+    for queue in 0..200 {
+        take_of(&mut desk, queue);
+        desk.take_request();
+        desk.sent();
+    }
 }
 
 #[test]
@@ -228,18 +276,24 @@ fn take_of_shelf(desk: &mut Desk, seqs: std::ops::RangeInclusive<u64>) -> Option
 /// A client that has taken two entries in a row, and what it was told to take next.
 fn looping() -> (Desk, Entry) {
     let mut desk = Desk::new(4, 1);
-    let (second, third) = (first_take(&mut desk), desk.entry(3));
-    let (request, take, ahead) = second_take(&mut desk);
+    let next = loops(&mut desk);
+    (desk, next)
+}
+
+/// Has it take two entries in a row; what it is told to take next.
+fn loops(desk: &mut Desk) -> Entry {
+    let (second, third) = (first_take(desk), desk.entry(3));
+    let (request, take, ahead) = second_take(desk);
     let mut last = in_full(&second);
     last.status = status(&second);
     last.status.first = Some(take.op);
     for replica in 0..4 {
         desk.reply(replica, ahead, named(vec![in_full(&third), last.clone()]));
     }
-    win(&mut desk, request, &take);
+    win(desk, request, &take);
     assert!(matches!(desk.outcome(), Outcome::Found(found) if found.id == second.id));
     desk.sent();
-    (desk, third)
+    third
 }
 
 /// A take; the other entry that replicas named.
