@@ -34,6 +34,8 @@ use storing::{Flight, Frozen, Greeter};
 const BATCH_MAX: usize = 256;
 /// Records that may wait for the store; then nothing is taken in until it is done.
 const WAITING_MAX: usize = 16_384;
+/// For so many messages that leave together room is kept.
+const KEPT_MAX: usize = 1024;
 /// How often it is looked at how much waits for all clients together.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(50);
 /// No sleep is longer, so that no sum of times overflows.
@@ -47,6 +49,8 @@ pub(crate) struct Driver<M, S, F> {
     writer: Writer<S>,
     started: Instant,
     out: Outputs,
+    /// Where the room for what leaves is kept, between one time and the next.
+    leaving: Outputs,
     /// What the next commit is to make durable, and what is under way.
     batch: Batch,
     flight: Option<Flight>,
@@ -80,6 +84,7 @@ where
             machine,
             started: Instant::now(),
             out,
+            leaving: Outputs::default(),
             batch: Batch::default(),
             flight: None,
             greeters: Vec::new(),
@@ -118,8 +123,11 @@ where
             };
             self.shed_backlog();
             handled.and_then(|()| self.finish_batch())?;
-            // The connections share this thread, and take of it what is left.
-            tokio::task::yield_now().await;
+            // The connections share this thread, and take of it what is left. When there is nothing more for us,
+            // they come without being asked: to ask costs a look at the network.
+            if !inbox.is_empty() {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }
@@ -253,18 +261,22 @@ where
                 self.collect();
                 self.commit();
             }
-            let Outputs { send, events, .. } = std::mem::take(&mut self.out);
-            if send.is_empty() && events.is_empty() {
+            if self.out.send.is_empty() && self.out.events.is_empty() {
                 return Ok(());
             }
+            std::mem::swap(&mut self.out, &mut self.leaving);
+            let Outputs { send, events, .. } = &mut self.leaving;
+            let (mut send, events) = (std::mem::take(send), std::mem::take(events));
             // What was promised before the store was disowned stays unsaid too.
             let may_speak = self.shell.standing() != Standing::Disowned;
-            for outgoing in send.into_iter().filter(|_| may_speak) {
+            for outgoing in send.drain(..).filter(|_| may_speak) {
                 match outgoing {
                     Outgoing::Client(client, reply) => self.send_to_client(client, reply),
                     Outgoing::Peer(peer, message) => self.send_to_peer(peer, &message),
                 }
             }
+            send.shrink_to(KEPT_MAX);
+            self.leaving.send = send;
             for event in events {
                 self.on_event(event);
             }

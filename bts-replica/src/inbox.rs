@@ -110,6 +110,11 @@ impl<T> Inbox<T> {
             self.shared.arrived.notified().await;
         }
     }
+
+    /// Whether there is nothing to take.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shared.lock().is_empty()
+    }
 }
 
 impl<T> Clone for Inbox<T> {
@@ -204,6 +209,10 @@ impl<T> Lanes<T> {
         let before = taken.len();
         taken.extend(std::iter::from_fn(|| self.pop()).take(items_max));
         taken.len() > before
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ready.iter().all(VecDeque::is_empty)
     }
 
     fn pop(&mut self) -> Option<T> {

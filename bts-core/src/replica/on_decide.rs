@@ -14,8 +14,10 @@ use crate::ids::{ClientRef, EntryId, ReplicaId, RequestId, TakeNumber};
 use crate::message::{ClientBody, ClientRequest, FetchKey, PeerMessage, Removal, Reply, ReplyBody};
 use crate::time::Span;
 
-/// How long applied decisions are collected before peers are told.
+/// How long applied decisions are collected before peers are told: others may wait for what was put to be stable.
 const TELL_AFTER: Span = Span::from_millis(2);
+/// The same for those that put nothing. Peers want to know in case they missed them, and they seldom do.
+const TELL_PLAIN_AFTER: Span = Span::from_millis(20);
 
 /// What became of a decision.
 #[derive(Debug, PartialEq, Eq)]
@@ -193,14 +195,14 @@ impl Replica {
             return Applied::Lacks(origin);
         }
         // Without puts it is stable from the start, and nobody asks what it removed.
-        let held = match decided.take().puts.is_empty() {
-            true => Vec::new(),
-            false => self.contents_of(id),
+        let (held, tell_after) = match decided.take().puts.is_empty() {
+            true => (Vec::new(), TELL_PLAIN_AFTER),
+            false => (self.contents_of(id), TELL_AFTER),
         };
         self.log(Change::Decided(Arc::clone(decided)), out);
         self.count("decided");
         self.applied(decided, held);
-        self.timers.arm(Timer::Tell, self.now + TELL_AFTER);
+        self.timers.arm(Timer::Tell, self.now + tell_after);
         self.hints.remove(id);
         self.sessions.unreserve(id);
         self.note_pace(decided);
