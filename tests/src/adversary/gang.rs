@@ -20,6 +20,10 @@ use crate::sim::rng::Rng;
 /// Things of one kind that are remembered; newer ones replace the oldest.
 const KEPT_MAX: usize = 64;
 
+/// Of things that are found by what they are about, every second one is forgotten beyond so many: a hostile process
+/// that runs for hours stays as quick as it was. No simulated run comes near.
+const FOUND_MAX: usize = 2048;
+
 /// The shared knowledge.
 #[derive(Clone, Debug)]
 pub struct Gang {
@@ -76,6 +80,7 @@ impl Gang {
         let mut lore = self.lore();
         let lore = &mut *lore;
         parts::visit(message, &mut |part| lore.learn(&self.configuration, part));
+        lore.forget();
         keep(&mut lore.messages, message.clone());
     }
 
@@ -126,6 +131,17 @@ impl Lore {
             Part::Certificate(certificate) => self.learn_certificate(certificate),
             Part::Decision(decision) => self.learn_decision(decision),
             Part::Entry(_) | Part::Take(_) | Part::Promise(_) | Part::End(_) => {}
+        }
+    }
+
+    fn forget(&mut self) {
+        halve(&mut self.contents);
+        halve(&mut self.takes);
+        halve(&mut self.votes);
+        halve(&mut self.promises);
+        // What was forgotten may be learnt again.
+        if self.seen.len() > 8 * FOUND_MAX {
+            self.seen.clear();
         }
     }
 
@@ -187,6 +203,17 @@ impl Lore {
             }
         }
     }
+}
+
+fn halve<K: Ord, V>(found: &mut BTreeMap<K, V>) {
+    if found.len() <= FOUND_MAX {
+        return;
+    }
+    let mut stays = false;
+    found.retain(|_, _| {
+        stays = !stays;
+        stays
+    });
 }
 
 fn keep<T>(kept: &mut Vec<T>, new: T) {
