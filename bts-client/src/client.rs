@@ -26,6 +26,8 @@ use crate::space::Space;
 
 /// How long the machine waits before it first repeats an unanswered request.
 const RESEND: Span = Span::from_millis(250);
+/// With so many other operations under way reads spare who need not be asked.
+const SPARE_FROM: usize = 4;
 /// Entries that a replica names in one answer.
 const CANDIDATES: u8 = 4;
 /// Signatures that were checked in this process, or made in it: valid for one client, valid for all.
@@ -117,6 +119,7 @@ impl Client {
             session,
             candidates: CANDIDATES,
             resend: RESEND,
+            spare_from: SPARE_FROM,
             roots: VERIFIED.clone(),
         });
         let board = Arc::new(Board::new(size.replicas()));

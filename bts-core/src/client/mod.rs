@@ -21,6 +21,7 @@ mod read;
 mod replies;
 mod requests;
 mod siblings;
+mod spared;
 mod step;
 mod take;
 mod takes;
@@ -203,6 +204,8 @@ pub struct Options {
     pub candidates: u8,
     /// How often an unanswered request is repeated, at first; each repetition waits twice as long.
     pub resend: Span,
+    /// With so many other operations under way, reads that do not wait ask a quorum at first (R-4.2g).
+    pub spare_from: usize,
     /// Signatures already checked; other machines of the process may share them.
     pub roots: VerifiedRoots,
 }

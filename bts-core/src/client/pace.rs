@@ -29,7 +29,12 @@ pub(super) struct Pace {
     /// How long each takes to answer.
     answering: BTreeMap<ReplicaId, Estimate>,
     turn: u16,
+    /// How many times somebody was to be spared.
+    spares: usize,
 }
+
+/// So many reads spare the same replicas: what one client asks of one replica goes together.
+const SPARES_ALIKE: usize = 256;
 
 impl Pace {
     /// A connection is up: the replica gets a new chance.
@@ -83,6 +88,27 @@ impl Pace {
                 .slow_until
                 .get(&replica)
                 .is_some_and(|until| *until > now)
+    }
+
+    /// Who of these need not be asked, if so many are enough: the slow ones, else each in turn; nobody, if too few
+    /// are fast.
+    pub(super) fn spare(
+        &mut self,
+        all: Vec<ReplicaId>,
+        enough: usize,
+        now: Time,
+    ) -> Vec<ReplicaId> {
+        let (mut fast, mut spared): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|replica| !self.is_slow(*replica, now));
+        let Some(more) = fast.len().checked_sub(enough) else {
+            return Vec::new();
+        };
+        let turn = (self.spares / SPARES_ALIKE).checked_rem(fast.len());
+        self.spares = self.spares.wrapping_add(1);
+        fast.rotate_left(turn.unwrap_or_default());
+        spared.extend(fast.drain(..more));
+        spared
     }
 
     /// One of these replicas, the fast ones in turn.

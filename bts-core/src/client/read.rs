@@ -7,6 +7,7 @@ use super::absent::{Absence, EmptySince, Round1};
 use super::candidates::Candidates;
 use super::pace::{Backoff, Wake, grace};
 use super::replies::{Answer, Refusals, Replies};
+use super::spared::Spared;
 use super::step::Step;
 use crate::content::Decision;
 use crate::crypto::hash::{Domain, Hasher};
@@ -22,6 +23,7 @@ pub(super) struct Reading {
     pub(super) candidates: Candidates,
     request: RequestId,
     is_asked: bool,
+    spared: Spared,
     mode: ReadMode,
     /// How many entries each replica is to name, at most.
     count: usize,
@@ -93,6 +95,7 @@ impl Reading {
             candidates,
             request: step.shared.requests.draw(),
             is_asked: false,
+            spared: Spared::default(),
             mode,
             count: usize::from(step.shared.options.candidates),
             replies: Replies::default(),
@@ -109,7 +112,10 @@ impl Reading {
         self.began = step.now;
         let start = ring_start(step, self.request);
         self.candidates.start_at(start);
-        let full = step.shared.pace.pick(step.everyone(), step.now);
+        self.spared = Spared::choose(step, self.mode);
+        let asked = step.everyone();
+        let asked: Vec<_> = asked.filter(|to| !self.spared.contains(*to)).collect();
+        let full = step.shared.pace.pick(asked.iter().copied(), step.now);
         let body = ClientBody::Read(ReadRequest {
             space: self.candidates.space.clone(),
             template: self.candidates.template.clone(),
@@ -118,7 +124,34 @@ impl Reading {
             candidates: self.count.min(CANDIDATES_MAX) as u8,
             full: full.unwrap_or_default(),
         });
-        step.ask_as(self.request, step.everyone(), body);
+        step.ask_as(self.request, asked, body);
+    }
+
+    /// Asks those that were spared, if who was asked does not suffice (R-4.2g): it named what cannot be returned as
+    /// it is, or takes too long.
+    fn ask_spared(&mut self, step: &mut Step<'_>, wake: &mut Wake) {
+        let Some(due_at) = self.spared.due_at() else {
+            return;
+        };
+        let is_open = self.replies.all().values().any(|answer| answer.is_open);
+        let falls_short = self.quorum.is_some() && is_open;
+        if !falls_short && step.now < due_at {
+            return wake.at(due_at);
+        }
+        if self.quorum.is_none() {
+            let late = step.others(self.replies.all());
+            let late = late.iter().filter(|late| !self.spared.contains(**late));
+            late.for_each(|late| step.shared.pace.on_late(*late, step.now));
+        }
+        self.ask_all_spared(step);
+    }
+
+    fn ask_all_spared(&mut self, step: &mut Step<'_>) {
+        step.ask_also(self.request, &self.spared.take());
+        // They have as much time as the others had.
+        if let Some(quorum) = &mut self.quorum {
+            quorum.settle_at = step.now + step.now.since(self.began) + quorum.grace;
+        }
     }
 
     /// True if this is an answer to the question itself.
@@ -210,6 +243,7 @@ impl Reading {
         if !self.mode.waits() && self.absence.advance(step, &self.replies, wake) {
             return Verdict::Absent;
         }
+        self.ask_spared(step, wake);
         if self.is_settled(step, wake) {
             self.candidates.settle(step, wake);
             self.ask_anew(step, wake);
@@ -227,6 +261,10 @@ impl Reading {
         self.quorum = None;
         self.began = step.now;
         match self.is_asked {
+            true if self.spared.due_at().is_some() => {
+                self.ask_all_spared(step);
+                step.ask_all_again(self.request);
+            }
             true => step.ask_all_again(self.request),
             false => self.ask(step),
         }
@@ -321,6 +359,7 @@ impl Reading {
             again: Backoff::starting(settle_at + grace, grace),
             at_loss: Backoff::new(grace),
         });
+        self.spared.on_quorum(step);
         self.absence.pace(grace, step.now.since(self.began));
     }
 
@@ -336,7 +375,8 @@ impl Reading {
         if quorum.has_settled {
             return true;
         }
-        let missing = step.others(self.replies.all());
+        let mut missing = step.others(self.replies.all());
+        missing.retain(|replica| !self.spared.contains(*replica));
         let pace = &mut step.shared.pace;
         let is_over = step.now >= quorum.settle_at;
         if is_over {

@@ -92,6 +92,36 @@ impl Requests {
         Some((replica, request, body))
     }
 
+    /// Asks these replicas as well what others were asked by this request.
+    pub(super) fn ask_also(
+        &mut self,
+        request: RequestId,
+        replicas: &[ReplicaId],
+        now: Time,
+    ) -> Vec<Letter> {
+        let Some(exchange) = self.exchange(request) else {
+            return Vec::new();
+        };
+        let Some(body) = exchange.bodies.values().next().cloned() else {
+            return Vec::new();
+        };
+        if exchange.is_complete() {
+            exchange.repeat_at = now + exchange.every;
+        }
+        // Who is asked later answers later.
+        exchange.sent_at = None;
+        let letter = |replica: &ReplicaId| (*replica, request, Arc::clone(&body));
+        let letters: Vec<_> = replicas.iter().map(letter).collect();
+        let bodies = replicas.iter().map(|replica| (*replica, Arc::clone(&body)));
+        exchange.bodies.extend(bodies);
+        letters
+    }
+
+    /// How many requests are open.
+    pub(super) fn owners(&self) -> usize {
+        self.owners.len()
+    }
+
     /// Asks one replica something else under the same request; nothing if that is what it was asked.
     pub(super) fn ask_instead(
         &mut self,

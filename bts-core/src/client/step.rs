@@ -229,6 +229,13 @@ impl Step<'_> {
         self.shared.post(letter, self.out);
     }
 
+    /// Asks these replicas as well, under the same request.
+    pub(super) fn ask_also(&mut self, request: RequestId, replicas: &[ReplicaId]) {
+        let requests = &mut self.shared.requests;
+        let letters = requests.ask_also(request, replicas, self.now);
+        self.shared.post(letters, self.out);
+    }
+
     /// Asks one replica something else, under the same request; false if it was asked just that.
     pub(super) fn ask_instead(
         &mut self,

@@ -185,6 +185,7 @@ fn real(material: &Material, content: u8, reports: &[Report]) -> bool {
         session: Session(7),
         candidates: 4,
         resend: Span::from_millis(500),
+        spare_from: usize::MAX,
         roots: VerifiedRoots::default(),
     });
     let (mut now, mut out) = (Time::from_micros(1_000_000), Outputs::default());

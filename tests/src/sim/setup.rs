@@ -39,6 +39,8 @@ pub struct Setup {
     pub reservation: Span,
     /// When a client first repeats an unanswered request.
     pub resend: Span,
+    /// With so many operations under way a client's reads ask a quorum at first.
+    pub spare_from: usize,
     /// Signatures that some machine of the world checked already.
     pub roots: VerifiedRoots,
     /// Candidates in one read.
@@ -66,6 +68,7 @@ impl Setup {
             window: Span::from_millis(50),
             reservation: Span::from_millis(100),
             resend: Span::from_millis(50),
+            spare_from: usize::MAX,
             roots: VerifiedRoots::default(),
             candidates: 4,
             gathers: Span::from_micros(0),
@@ -149,6 +152,7 @@ impl Setup {
             session,
             candidates: self.candidates,
             resend: self.resend,
+            spare_from: self.spare_from,
             roots: self.roots.clone(),
         }
     }

@@ -126,6 +126,11 @@ const HEIRS_PER_MILLE: u64 = 300;
 /// How many runs of a thousand change their configuration.
 const HANDOVERS_PER_MILLE: u64 = 60;
 
+/// What tells the source of chance of reads that spare replicas from the others.
+const SPARED: u64 = 0x59a4;
+/// In how many runs of a thousand they do.
+const SPARED_PER_MILLE: u64 = 300;
+
 /// What tells the source of chance of operators who lose their work from the others.
 const WORK: u64 = 0x3019;
 /// In how many of a thousand such runs the operator loses its work.
@@ -192,6 +197,10 @@ impl Swarm {
         }
         swarm.draw_heirs(&mut Rng::new(seed ^ HEIRS));
         swarm.draw_newborn();
+        let mut rng = Rng::new(seed ^ SPARED);
+        if rng.chance(SPARED_PER_MILLE) {
+            swarm.setup.spare_from = rng.index(3);
+        }
         swarm.loses_work = Rng::new(seed ^ WORK).chance(LOST_WORK_PER_MILLE);
         swarm
     }

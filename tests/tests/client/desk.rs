@@ -64,6 +64,11 @@ pub(crate) struct SignedTake {
 impl Desk {
     /// `n` replicas, all connected.
     pub(crate) fn new(n: u8, f: usize) -> Self {
+        Self::sparing(n, f, usize::MAX)
+    }
+
+    /// The same, and reads ask a quorum at first when so many requests are open.
+    pub(crate) fn sparing(n: u8, f: usize, spare_from: usize) -> Self {
         let key = |seed: u8| SigningKey::from_bytes(&[seed; 32]);
         let public = |seed| PublicKey(key(seed).verifying_key().to_bytes());
         let keys: Vec<_> = (0..n).map(|i| public(100 + i)).collect();
@@ -77,6 +82,7 @@ impl Desk {
             session: Session(7),
             candidates: 4,
             resend: Span::from_millis(500),
+            spare_from,
             roots: VerifiedRoots::default(),
         });
         let mut desk = Self {

@@ -11,6 +11,7 @@ mod late;
 mod list;
 mod out;
 mod read;
+mod spared;
 mod swap;
 mod take;
 mod wait;

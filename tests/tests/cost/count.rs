@@ -155,6 +155,7 @@ impl Counted {
                 session,
                 candidates: 4,
                 resend: Span::from_millis(250),
+                spare_from: 4,
                 roots: roots.clone(),
             });
             (at, client, roots)

@@ -171,6 +171,7 @@ impl Cast {
             session: Session(7),
             candidates: 4,
             resend: Span::from_millis(500),
+            spare_from: usize::MAX,
             roots: VerifiedRoots::default(),
         });
         let mut out = client::Outputs::default();
