@@ -1,8 +1,8 @@
 //! The client as a state machine: its part of the protocol, which needs no coordinator.
 //!
 //! Inputs are led to the operation they concern; what an operation does is told in the file of its
-//! name. All requests go to all replicas, connected or not, and are repeated until they are answered
-//! or not needed any more.
+//! name. Requests go to all replicas, connected or not, but for some reads (R-4.2g), and are repeated until they are
+//! answered or not needed any more.
 
 mod absent;
 mod candidates;
