@@ -33,8 +33,15 @@ pub(super) struct Pace {
     spares: usize,
 }
 
-/// So many reads spare the same replicas: what one client asks of one replica goes together.
+/// So many reads at most spare the same replicas: what one client asks of one replica goes together.
 const SPARES_ALIKE: usize = 256;
+
+/// Who is spared, and in which turn.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    pub(super) replicas: Vec<ReplicaId>,
+    turn: usize,
+}
 
 impl Pace {
     /// A connection is up: the replica gets a new chance.
@@ -92,23 +99,29 @@ impl Pace {
 
     /// Who of these need not be asked, if so many are enough: the slow ones, else each in turn; nobody, if too few
     /// are fast.
-    pub(super) fn spare(
-        &mut self,
-        all: Vec<ReplicaId>,
-        enough: usize,
-        now: Time,
-    ) -> Vec<ReplicaId> {
+    pub(super) fn spare(&mut self, all: Vec<ReplicaId>, enough: usize, now: Time) -> Spare {
         let (mut fast, mut spared): (Vec<_>, Vec<_>) = all
             .into_iter()
             .partition(|replica| !self.is_slow(*replica, now));
         let Some(more) = fast.len().checked_sub(enough) else {
-            return Vec::new();
+            return Spare::default();
         };
-        let turn = (self.spares / SPARES_ALIKE).checked_rem(fast.len());
+        let turn = self.spares / SPARES_ALIKE;
         self.spares = self.spares.wrapping_add(1);
-        fast.rotate_left(turn.unwrap_or_default());
+        let first = turn.checked_rem(fast.len()).unwrap_or_default();
+        fast.rotate_left(first);
         spared.extend(fast.drain(..more));
-        spared
+        Spare {
+            replicas: spared,
+            turn,
+        }
+    }
+
+    /// Those who were not spared did not suffice: somebody else has the next turn.
+    pub(super) fn on_short(&mut self, spare: &Spare) {
+        if self.spares / SPARES_ALIKE == spare.turn {
+            self.spares = (spare.turn + 1).saturating_mul(SPARES_ALIKE);
+        }
     }
 
     /// One of these replicas, the fast ones in turn.

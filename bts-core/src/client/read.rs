@@ -149,7 +149,8 @@ impl Reading {
     }
 
     fn ask_all_spared(&mut self, step: &mut Step<'_>) {
-        step.ask_also(self.request, &self.spared.take());
+        let spared = self.spared.take(step);
+        step.ask_also(self.request, &spared);
         // They have as much time as the others had.
         if let Some(quorum) = &mut self.quorum {
             quorum.settle_at = step.now + step.now.since(self.began) + quorum.grace;

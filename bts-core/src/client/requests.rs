@@ -37,6 +37,8 @@ struct Exchange {
     /// When it was sent first, as long as answers to it tell how long answers take. What was repeated in
     /// vain counts: else those that always take longer than a repetition would teach nothing.
     sent_at: Option<Time>,
+    /// Whose answers do not tell that.
+    asked_later: Vec<ReplicaId>,
     repeat_at: Time,
     every: Span,
     doublings: u32,
@@ -65,6 +67,7 @@ impl Requests {
             answered: BTreeSet::new(),
             lasts,
             sent_at: Some(now),
+            asked_later: Vec::new(),
             repeat_at: now + every,
             every,
             doublings: 0,
@@ -108,8 +111,7 @@ impl Requests {
         if exchange.is_complete() {
             exchange.repeat_at = now + exchange.every;
         }
-        // Who is asked later answers later.
-        exchange.sent_at = None;
+        exchange.asked_later.extend(replicas);
         let letter = |replica: &ReplicaId| (*replica, request, Arc::clone(&body));
         let letters: Vec<_> = replicas.iter().map(letter).collect();
         let bodies = replicas.iter().map(|replica| (*replica, Arc::clone(&body)));
@@ -152,7 +154,8 @@ impl Requests {
             return None;
         }
         let is_first = is_final(body) && exchange.answered.insert(replica);
-        Some((owner, exchange.sent_at.filter(|_| is_first)))
+        let tells = is_first && !exchange.asked_later.contains(&replica);
+        Some((owner, exchange.sent_at.filter(|_| tells)))
     }
 
     /// True if all who were asked have answered, or the request is not open.

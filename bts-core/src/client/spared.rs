@@ -2,6 +2,7 @@
 //! a while, and the others only if these do not suffice: what is not asked costs nobody anything, and answers that
 //! come from as many replicas as are needed come together.
 
+use super::pace::Spare;
 use super::step::Step;
 use crate::ids::ReplicaId;
 use crate::message::ReadMode;
@@ -17,7 +18,7 @@ fn patience(step: &Step<'_>) -> Span {
 /// Replicas that a read has not asked yet.
 #[derive(Debug, Default)]
 pub(super) struct Spared {
-    replicas: Vec<ReplicaId>,
+    spare: Spare,
     /// Until when those who were asked may take to answer.
     until: Time,
 }
@@ -31,7 +32,7 @@ impl Spared {
         }
         let (all, enough) = (step.everyone().collect(), step.size().ack_quorum());
         Self {
-            replicas: step.shared.pace.spare(all, enough, step.now),
+            spare: step.shared.pace.spare(all, enough, step.now),
             until: step.now + patience(step),
         }
     }
@@ -43,16 +44,18 @@ impl Spared {
 
     /// True if this replica is one of them.
     pub(super) fn contains(&self, replica: ReplicaId) -> bool {
-        self.replicas.contains(&replica)
+        self.spare.replicas.contains(&replica)
     }
 
     /// When they are to be asked, if there are any.
     pub(super) fn due_at(&self) -> Option<Time> {
-        (!self.replicas.is_empty()).then_some(self.until)
+        (!self.spare.replicas.is_empty()).then_some(self.until)
     }
 
-    /// They are asked now.
-    pub(super) fn take(&mut self) -> Vec<ReplicaId> {
-        std::mem::take(&mut self.replicas)
+    /// They are asked now, since the others did not suffice.
+    pub(super) fn take(&mut self, step: &mut Step<'_>) -> Vec<ReplicaId> {
+        let spare = std::mem::take(&mut self.spare);
+        step.shared.pace.on_short(&spare);
+        spare.replicas
     }
 }
