@@ -26,7 +26,7 @@ use crate::space::Space;
 
 /// How long the machine waits before it first repeats an unanswered request.
 const RESEND: Span = Span::from_millis(250);
-/// With so many other operations under way reads spare who need not be asked.
+/// With so many other requests open, reads spare who need not be asked.
 const SPARE_FROM: usize = 4;
 /// Entries that a replica names in one answer.
 const CANDIDATES: u8 = 4;

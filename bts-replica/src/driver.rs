@@ -49,8 +49,6 @@ pub(crate) struct Driver<M, S, F> {
     writer: Writer<S>,
     started: Instant,
     out: Outputs,
-    /// Where the room for what leaves is kept, between one time and the next.
-    leaving: Outputs,
     /// What the next commit is to make durable, and what is under way.
     batch: Batch,
     flight: Option<Flight>,
@@ -84,7 +82,6 @@ where
             machine,
             started: Instant::now(),
             out,
-            leaving: Outputs::default(),
             batch: Batch::default(),
             flight: None,
             greeters: Vec::new(),
@@ -264,9 +261,8 @@ where
             if self.out.send.is_empty() && self.out.events.is_empty() {
                 return Ok(());
             }
-            std::mem::swap(&mut self.out, &mut self.leaving);
-            let Outputs { send, events, .. } = &mut self.leaving;
-            let (mut send, events) = (std::mem::take(send), std::mem::take(events));
+            let mut send = std::mem::take(&mut self.out.send);
+            let events = std::mem::take(&mut self.out.events);
             // What was promised before the store was disowned stays unsaid too.
             let may_speak = self.shell.standing() != Standing::Disowned;
             for outgoing in send.drain(..).filter(|_| may_speak) {
@@ -275,8 +271,10 @@ where
                     Outgoing::Peer(peer, message) => self.send_to_peer(peer, &message),
                 }
             }
+            // With what came of sending.
             send.shrink_to(KEPT_MAX);
-            self.leaving.send = send;
+            send.append(&mut self.out.send);
+            self.out.send = send;
             for event in events {
                 self.on_event(event);
             }

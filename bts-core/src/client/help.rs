@@ -294,12 +294,9 @@ impl Case {
         ask: fn(TakeRequest) -> ClientBody,
     ) -> Vec<(ReplicaId, Arc<ClientBody>)> {
         let holders: Vec<_> = self.holders(hash).collect();
-        let (holders, others): (Vec<_>, Vec<_>) =
-            step.everyone().partition(|to| holders.contains(to));
-        let content = match others.is_empty() {
-            true => None,
-            false => self.verified_content(step, hash).map(|held| held.to_wire()),
-        };
+        let is_lacking = step.everyone().count() > holders.len();
+        let held = is_lacking.then(|| self.verified_content(step, hash));
+        let content = held.flatten().map(|held| held.to_wire());
         let released = self.proof_of(take.epoch);
         let request = |content| {
             Arc::new(ask(TakeRequest {
@@ -308,13 +305,16 @@ impl Case {
                 released: released.as_ref().map(|valid| valid.certificate().clone()),
             }))
         };
-        let of_all = |to: Vec<ReplicaId>, body: Arc<ClientBody>| {
-            to.into_iter().map(move |to| (to, Arc::clone(&body)))
+        let bare = request(None);
+        let whole = match content {
+            Some(content) => request(Some(content)),
+            None => Arc::clone(&bare),
         };
-        let others = (!others.is_empty()).then(|| of_all(others, request(content)));
-        of_all(holders, request(None))
-            .chain(others.into_iter().flatten())
-            .collect()
+        let body = |to: ReplicaId| match holders.contains(&to) {
+            true => (to, Arc::clone(&bare)),
+            false => (to, Arc::clone(&whole)),
+        };
+        step.everyone().map(body).collect()
     }
 }
 

@@ -204,7 +204,7 @@ pub struct Options {
     pub candidates: u8,
     /// How often an unanswered request is repeated, at first; each repetition waits twice as long.
     pub resend: Span,
-    /// With so many other operations under way, reads that do not wait ask a quorum at first (R-4.2g).
+    /// With so many other requests open, reads that do not wait ask a quorum at first (R-4.2g).
     pub spare_from: usize,
     /// Signatures already checked; other machines of the process may share them.
     pub roots: VerifiedRoots,

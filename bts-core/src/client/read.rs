@@ -139,16 +139,13 @@ impl Reading {
             return wake.at(due_at);
         }
         if self.quorum.is_none() {
-            let late = step.others(self.replies.all());
-            let late = late.iter().filter(|late| !self.spared.contains(**late));
-            late.for_each(|late| step.shared.pace.on_late(*late, step.now));
+            for late in self.spared.missing(step, &self.replies) {
+                step.shared.pace.on_late(late, step.now);
+            }
         }
-        if !mutant!(SparedNotAsked) {
-            self.ask_all_spared(step);
+        if mutant!(SparedNotAsked) {
+            return;
         }
-    }
-
-    fn ask_all_spared(&mut self, step: &mut Step<'_>) {
         let spared = self.spared.take(step);
         step.ask_also(self.request, &spared);
         // They have as much time as the others had.
@@ -264,10 +261,7 @@ impl Reading {
         self.quorum = None;
         self.began = step.now;
         match self.is_asked {
-            true if self.spared.due_at().is_some() => {
-                self.ask_all_spared(step);
-                step.ask_all_again(self.request);
-            }
+            // Only takes look anew, and these spare nobody.
             true => step.ask_all_again(self.request),
             false => self.ask(step),
         }
@@ -378,8 +372,7 @@ impl Reading {
         if quorum.has_settled {
             return true;
         }
-        let mut missing = step.others(self.replies.all());
-        missing.retain(|replica| !self.spared.contains(*replica));
+        let missing = self.spared.missing(step, &self.replies);
         let pace = &mut step.shared.pace;
         let is_over = step.now >= quorum.settle_at;
         if is_over {

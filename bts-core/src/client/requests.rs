@@ -120,7 +120,7 @@ impl Requests {
     }
 
     /// How many requests are open.
-    pub(super) fn owners(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.owners.len()
     }
 

@@ -3,6 +3,7 @@
 //! come from as many replicas as are needed come together.
 
 use super::pace::Spare;
+use super::replies::Replies;
 use super::step::Step;
 use crate::ids::ReplicaId;
 use crate::message::ReadMode;
@@ -27,7 +28,7 @@ impl Spared {
     /// Whom a read of this kind, that begins now, does not ask.
     pub(super) fn choose(step: &mut Step<'_>, mode: ReadMode) -> Self {
         let is_plain = mode == ReadMode::Rdp;
-        if !is_plain || step.shared.requests.owners() < step.shared.options.spare_from {
+        if !is_plain || step.shared.requests.count() < step.shared.options.spare_from {
             return Self::default();
         }
         let (all, enough) = (step.everyone().collect(), step.size().ack_quorum());
@@ -45,6 +46,13 @@ impl Spared {
     /// True if this replica is one of them.
     pub(super) fn contains(&self, replica: ReplicaId) -> bool {
         self.spare.replicas.contains(&replica)
+    }
+
+    /// The others, as far as they have not answered.
+    pub(super) fn missing(&self, step: &Step<'_>, replies: &Replies) -> Vec<ReplicaId> {
+        let mut missing = step.others(replies.all());
+        missing.retain(|replica| !self.contains(*replica));
+        missing
     }
 
     /// When they are to be asked, if there are any.

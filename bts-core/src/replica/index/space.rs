@@ -147,11 +147,16 @@ trait Key {
     fn place(&self) -> Place;
 }
 
+/// Elements of one index are compared by this as well: what they are is known then.
+fn compare<K: Key + ?Sized>(one: &K, other: &K) -> Ordering {
+    let by_projection = one.projection().cmp(&other.projection());
+    let by_head = by_projection.then_with(|| one.head().cmp(&other.head()));
+    by_head.then_with(|| one.place().cmp(&other.place()))
+}
+
 impl Ord for dyn Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_projection = self.projection().cmp(&other.projection());
-        let by_head = by_projection.then_with(|| self.head().cmp(&other.head()));
-        by_head.then_with(|| self.place().cmp(&other.place()))
+        compare(self, other)
     }
 }
 
@@ -242,19 +247,16 @@ where
     }
 }
 
-impl<P: Ord + 'static, T: Placed> Ord for Indexed<P, T>
+impl<P: 'static, T: Placed> Ord for Indexed<P, T>
 where
     Self: Key,
 {
-    /// As any two keys, without asking them what they are.
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_projection = self.projection.cmp(&other.projection);
-        let by_head = by_projection.then_with(|| self.head.cmp(&other.head));
-        by_head.then_with(|| self.item.place().cmp(&other.item.place()))
+        compare(self, other)
     }
 }
 
-impl<P: Ord + 'static, T: Placed> PartialOrd for Indexed<P, T>
+impl<P: 'static, T: Placed> PartialOrd for Indexed<P, T>
 where
     Self: Key,
 {
@@ -263,7 +265,7 @@ where
     }
 }
 
-impl<P: Ord + 'static, T: Placed> PartialEq for Indexed<P, T>
+impl<P: 'static, T: Placed> PartialEq for Indexed<P, T>
 where
     Self: Key,
 {
@@ -272,4 +274,4 @@ where
     }
 }
 
-impl<P: Ord + 'static, T: Placed> Eq for Indexed<P, T> where Self: Key {}
+impl<P: 'static, T: Placed> Eq for Indexed<P, T> where Self: Key {}
