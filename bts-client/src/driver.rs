@@ -153,6 +153,7 @@ impl Driver {
         while let Ok(command) = commands.try_recv() {
             self.on_command(command);
         }
+        self.send();
         self.leave(events, &dialers).await;
     }
 
@@ -343,22 +344,26 @@ impl Driver {
         }
     }
 
-    /// Does what the machine wants done.
+    /// Does what the machine wants done, or lets it wait for more to be signed and sent with it.
     fn flush(&mut self) {
-        // What came together is signed together; callers who left give tuples back, which is signed too.
-        loop {
+        self.deliver();
+        let now = self.now();
+        if self
+            .machine
+            .gathers_until()
+            .is_none_or(|until| until <= now)
+        {
+            self.send();
+        }
+    }
+
+    /// Signs what came together, with one signature, and sends it.
+    fn send(&mut self) {
+        self.machine.sign(self.now(), &mut self.outputs);
+        while !self.outputs.done.is_empty() {
+            // Callers who left give tuples back, which is signed too.
             self.deliver();
-            let now = self.now();
-            if self
-                .machine
-                .gathers_until()
-                .is_none_or(|until| until <= now)
-            {
-                self.machine.sign(now, &mut self.outputs);
-            }
-            if self.outputs.done.is_empty() {
-                break;
-            }
+            self.machine.sign(self.now(), &mut self.outputs);
         }
         let mut encoded = Encoded::default();
         for (replica, request) in self.outputs.send.drain(..) {

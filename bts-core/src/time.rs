@@ -53,6 +53,11 @@ impl Span {
         Self(self.0.saturating_mul(times))
     }
 
+    /// The span without `other`; nothing if that is longer.
+    pub const fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// The span doubled `doublings` times, saturating: the windows of section 5.
     pub const fn doubled(self, doublings: u32) -> Self {
         if doublings >= 40 {
@@ -99,11 +104,35 @@ impl Estimate {
         self.0 = Some((blend(mean, took, 8), blend(deviation, off, 4)));
     }
 
+    /// What it takes on the average; nothing before it was seen.
+    pub(crate) fn mean(&self) -> Span {
+        Span(self.0.map_or(0, |(mean, _)| mean))
+    }
+
     /// What it seldom exceeds; nothing before it was seen.
     pub(crate) fn bound(&self) -> Span {
         let bound =
             |(mean, deviation): (u64, u64)| mean.saturating_add(deviation.saturating_mul(4));
         Span(self.0.map_or(0, bound))
+    }
+}
+
+/// The least of what something took lately.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Least(Option<(Span, Time)>);
+
+impl Least {
+    /// It took so long once more. What was less counts no more after it has lasted for `lasts`.
+    pub(crate) fn note(&mut self, took: Span, now: Time, lasts: Span) {
+        let stands = |(least, at): &(Span, Time)| *least < took && now.since(*at) < lasts;
+        if !self.0.as_ref().is_some_and(stands) {
+            self.0 = Some((took, now));
+        }
+    }
+
+    /// The least; nothing before it was seen.
+    pub(crate) fn get(&self) -> Span {
+        self.0.map(|(least, _)| least).unwrap_or_default()
     }
 }
 
@@ -128,5 +157,19 @@ mod tests {
             estimate.bound() > Span::from_millis(1),
             "and does not overflow"
         );
+    }
+
+    #[test]
+    fn least_stands_for_a_while() {
+        let (mut least, lasts) = (Least::default(), Span::from_millis(10));
+        let mut note = |took, now| {
+            least.note(Span::from_micros(took), Time::from_micros(now), lasts);
+            least.get().as_micros()
+        };
+        assert_eq!(note(70, 0), 70);
+        assert_eq!(note(50, 1_000), 50);
+        assert_eq!(note(90, 10_999), 50);
+        assert_eq!(note(80, 11_000), 80, "the 50 are forgotten");
+        assert_eq!(note(60, 12_000), 60);
     }
 }

@@ -11,6 +11,7 @@ mod contents;
 mod end;
 mod engage;
 mod fetch;
+mod gathering;
 mod help;
 mod inspect;
 mod list;
@@ -269,23 +270,22 @@ impl Client {
 
     /// True if something waits to be signed.
     pub fn has_unsigned(&self) -> bool {
-        self.shared.has_unsigned()
+        self.shared.gathering.has_unsigned()
     }
 
-    /// Until when what waits to be signed had better wait for more, if it had: operations that run side by side
-    /// fall into step, and share signatures from then on. The wait is short beside what they take.
+    /// Until when what is to be signed and sent had better wait for more, if it had: while replicas are busy, what
+    /// comes together costs them less. The wait is short beside the time that requests queue there anyway.
     pub fn gathers_until(&self) -> Option<Time> {
-        let others = self.live.len().saturating_sub(self.shared.unsigned());
-        self.shared.gathers_until().filter(|_| others > 0)
+        self.shared.gathering.until(self.shared.queueing())
     }
 
-    /// Signs what waits for it, and sends it.
+    /// Signs what waits for it; then all of the outputs is to be sent.
     pub fn sign(&mut self, now: Time, out: &mut Outputs) {
         // An operation that finds its entry gone chooses another one, of which there are ever fewer.
         loop {
             let signed = self.shared.sign_waiting();
             if signed.is_empty() {
-                return;
+                return self.shared.on_sent();
             }
             for (key, signed) in signed {
                 self.step(now, key, out, |operation, step| {
@@ -373,7 +373,7 @@ impl Client {
             return;
         };
         if let Some(sent_at) = sent_at {
-            self.shared.pace.on_answer(from, now.since(sent_at));
+            self.shared.pace.on_answer(from, now.since(sent_at), now);
         }
         if let Some(live) = self.live.get_mut(&key) {
             live.answered.insert(from);

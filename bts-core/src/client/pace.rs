@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::ReplicaId;
-use crate::time::{Estimate, Span, Time};
+use crate::time::{Estimate, Least, Span, Time};
 
 /// Bounds of the wait for those that a quorum has outrun.
 const GRACE_MIN: Span = Span::from_millis(1);
 const GRACE_MAX: Span = Span::from_millis(250);
 /// However slow replicas are, nothing is put off for longer because of that.
 const PATIENCE_MAX: Span = Span::from_millis(500);
+/// What a replica once took at least, it does not take for ever: the way to it may have become longer.
+const LEAST_LASTS: Span = Span::from_millis(30_000);
 /// A replica that was too late so many times, and never in time between them, is slow: to be late once
 /// happens to everybody who is busy, and what a quorum decides without the others costs all of them more.
 const LATE_MAX: u32 = 3;
@@ -27,10 +29,17 @@ pub(super) struct Pace {
     late: BTreeMap<ReplicaId, (u32, Time)>,
     slow_until: BTreeMap<ReplicaId, Time>,
     /// How long each takes to answer.
-    answering: BTreeMap<ReplicaId, Estimate>,
+    answering: BTreeMap<ReplicaId, Answering>,
     turn: u16,
     /// How many times somebody was to be spared.
     spares: usize,
+}
+
+/// How long a replica takes to answer, and how long at least.
+#[derive(Debug, Default)]
+struct Answering {
+    takes: Estimate,
+    least: Least,
 }
 
 /// So many reads at most spare the same replicas: what one client asks of one replica goes together.
@@ -73,19 +82,34 @@ impl Pace {
     }
 
     /// A replica answered.
-    pub(super) fn on_answer(&mut self, replica: ReplicaId, took: Span) {
+    pub(super) fn on_answer(&mut self, replica: ReplicaId, took: Span, now: Time) {
         // One that took longer says no more than that.
+        let took = took.min(PATIENCE_MAX);
         let answering = self.answering.entry(replica).or_default();
-        answering.note(took.min(PATIENCE_MAX));
+        answering.takes.note(took);
+        answering.least.note(took, now, LEAST_LASTS);
     }
 
     /// How long `count` replicas may be expected to take to answer. Whoever asks again sooner asks a busy
     /// cluster for work that it is doing anyway.
     pub(super) fn patience(&self, count: usize) -> Span {
-        let mut bounds: Vec<_> = self.answering.values().map(Estimate::bound).collect();
-        bounds.sort_unstable();
-        let bound = count.checked_sub(1).and_then(|last| bounds.get(last));
-        bound.copied().unwrap_or_default().min(PATIENCE_MAX)
+        let bound = self.nth(count, |answering| answering.takes.bound());
+        bound.min(PATIENCE_MAX)
+    }
+
+    /// How much longer than they could `count` replicas take: what is asked queues there.
+    pub(super) fn queueing(&self, count: usize) -> Span {
+        self.nth(count, |answering| {
+            answering.takes.mean().less(answering.least.get())
+        })
+    }
+
+    /// The longest that `count` replicas take of what each takes.
+    fn nth(&self, count: usize, takes: impl Fn(&Answering) -> Span) -> Span {
+        let mut all: Vec<_> = self.answering.values().map(takes).collect();
+        all.sort_unstable();
+        let last = count.checked_sub(1).and_then(|last| all.get(last));
+        last.copied().unwrap_or_default()
     }
 
     /// True if the replica is not worth waiting for.

@@ -124,6 +124,14 @@ impl Requests {
         self.owners.len()
     }
 
+    /// How many operations wait for answers.
+    pub(super) fn owners_waiting(&self) -> usize {
+        let waiting = self.open.iter().filter(|(_, asked)| !asked.is_complete());
+        let mut owners: Vec<Key> = waiting.map(|((owner, _), _)| *owner).collect();
+        owners.dedup();
+        owners.len()
+    }
+
     /// Asks one replica something else under the same request; nothing if that is what it was asked.
     pub(super) fn ask_instead(
         &mut self,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use super::gathering::{self, Gathering};
 use super::pace::Pace;
 use super::requests::{Key, Letter, Requests};
 use super::siblings::Siblings;
@@ -25,13 +26,6 @@ use crate::misbehavior::Forgery;
 use crate::quorum::ClusterSize;
 use crate::time::{Span, Time};
 
-/// Which part of the time that replicas need to answer may be spent on waiting for more to be signed together.
-const GATHER_FRACTION: u64 = 16;
-/// Less than this is no time in which a program could wait.
-const GATHER_MIN: Span = Span::from_millis(1);
-/// However slow they are, no more than this is.
-const GATHER_MAX: Span = Span::from_millis(10);
-
 /// What all operations of a client share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -48,10 +42,7 @@ pub(super) struct Shared {
     pub(super) background: Vec<Op>,
     /// Whether sessions are being ended.
     pub(super) is_ending: bool,
-    /// What waits to be signed, and for which operation.
-    unsigned: Vec<(Key, Kind, Vec<u8>)>,
-    /// When the first of it came.
-    unsigned_since: Time,
+    pub(super) gathering: Gathering,
     written: u64,
 }
 
@@ -75,38 +66,36 @@ impl Shared {
             siblings: Siblings::default(),
             background: Vec::new(),
             is_ending: false,
-            unsigned: Vec::new(),
-            unsigned_since: Time::ZERO,
+            gathering: Gathering::default(),
             written: 0,
         }
     }
 
-    pub(super) fn has_unsigned(&self) -> bool {
-        !self.unsigned.is_empty()
-    }
-
-    /// How many messages wait to be signed.
-    pub(super) fn unsigned(&self) -> usize {
-        self.unsigned.len()
-    }
-
     /// How long a quorum may be expected to take to answer.
-    fn patience(&self) -> Span {
+    pub(super) fn patience(&self) -> Span {
         let quorum = self.options.configuration.size().ack_quorum();
         self.pace.patience(quorum)
     }
 
-    /// Until when they wait for more.
-    pub(super) fn gathers_until(&self) -> Option<Time> {
-        let span = self.patience().as_micros() / GATHER_FRACTION;
-        let span = Span::from_micros(span).min(GATHER_MAX);
-        let is_worth_it = self.has_unsigned() && span >= GATHER_MIN;
-        is_worth_it.then(|| self.unsigned_since + span)
+    /// How much longer than it could a quorum takes, because it is busy.
+    pub(super) fn queueing(&self) -> Span {
+        let quorum = self.options.configuration.size().ack_quorum();
+        self.pace.queueing(quorum)
+    }
+
+    /// All is signed and sent.
+    pub(super) fn on_sent(&mut self) {
+        if self.gathering.is_empty() {
+            return;
+        }
+        let queues = gathering::span(self.queueing()).is_some();
+        let busy = queues.then(|| self.requests.owners_waiting());
+        self.gathering.on_over(busy.unwrap_or_default());
     }
 
     /// Signs all that waits for it, with one signature.
     pub(super) fn sign_waiting(&mut self) -> Vec<(Key, SignedBytes)> {
-        let waiting = std::mem::take(&mut self.unsigned);
+        let waiting = self.gathering.take_unsigned();
         let messages: Vec<_> = waiting
             .iter()
             .map(|(_, kind, payload)| (*kind, payload.as_slice()))
@@ -226,14 +215,14 @@ impl Step<'_> {
             .ask_again(request, replica, self.now)
             .into_iter()
             .collect();
-        self.shared.post(letter, self.out);
+        self.post(letter);
     }
 
     /// Asks these replicas as well, under the same request.
     pub(super) fn ask_also(&mut self, request: RequestId, replicas: &[ReplicaId]) {
         let requests = &mut self.shared.requests;
         let letters = requests.ask_also(request, replicas, self.now);
-        self.shared.post(letters, self.out);
+        self.post(letters);
     }
 
     /// Asks one replica something else, under the same request; false if it was asked just that.
@@ -246,7 +235,7 @@ impl Step<'_> {
         let requests = &mut self.shared.requests;
         let letter = requests.ask_instead(request, replica, body, self.now);
         let is_new = letter.is_some();
-        self.shared.post(letter.into_iter().collect(), self.out);
+        self.post(letter.into_iter().collect());
         is_new
     }
 
@@ -262,7 +251,7 @@ impl Step<'_> {
         let request = self.shared.requests.draw();
         let body = Arc::new(body);
         let letters = to.into_iter().map(|to| (to, request, Arc::clone(&body)));
-        self.shared.post(letters.collect(), self.out);
+        self.post(letters.collect());
     }
 
     /// Spreads a decision; nobody answers.
@@ -386,10 +375,9 @@ impl Step<'_> {
     }
 
     fn sign(&mut self, kind: Kind, payload: Vec<u8>) {
-        if !self.shared.has_unsigned() {
-            self.shared.unsigned_since = self.now;
-        }
-        self.shared.unsigned.push((self.key, kind, payload));
+        self.shared
+            .gathering
+            .sign(self.key, self.now, kind, payload);
     }
 
     /// Replicas other than these.
@@ -398,12 +386,20 @@ impl Step<'_> {
         missing.collect()
     }
 
+    fn post(&mut self, letters: Vec<Letter>) {
+        if letters.is_empty() {
+            return;
+        }
+        self.shared.gathering.on_sent(self.key, self.now);
+        self.shared.post(letters, self.out);
+    }
+
     fn open(&mut self, request: RequestId, bodies: BTreeMap<ReplicaId, Arc<ClientBody>>) {
         let every = self.shared.options.resend.max(self.patience());
         let letters = self
             .shared
             .requests
             .open(self.key, request, bodies, every, self.now);
-        self.shared.post(letters, self.out);
+        self.post(letters);
     }
 }

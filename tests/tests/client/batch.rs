@@ -90,3 +90,38 @@ fn batch_entry_that_is_gone_before_its_take_is_signed_is_not_taken() {
         assert_eq!(take.payload.id, entries[1 - gone].id);
     }
 }
+
+/// Writes two tuples, which all acknowledge after so long.
+fn two_written(desk: &mut Desk, first: u64, after_ms: u64) {
+    (first..first + 2).for_each(|number| write(desk, number));
+    desk.sign();
+    let sent = desk.sent_of(|body| matches!(body, ClientBody::Out { .. }).then_some(()));
+    desk.pass_ms(after_ms);
+    for (to, request, ()) in sent {
+        let body = ReplyBody::Ack;
+        desk.gather(Input::Reply(ReplicaId(to), Reply { request, body }));
+    }
+    assert_eq!(desk.done().len(), 2);
+}
+
+#[test]
+fn batch_waits_for_more_only_while_replicas_are_busy() {
+    let mut desk = Desk::new(4, 1);
+    (0..20).for_each(|round| two_written(&mut desk, 2 * round, 100));
+    write(&mut desk, 100);
+    assert_eq!(desk.client.gathers_until(), None, "far is not busy");
+    desk.sign();
+
+    let mut desk = Desk::new(4, 1);
+    two_written(&mut desk, 0, 1);
+    (1..20).for_each(|round| two_written(&mut desk, 2 * round, 21));
+    write(&mut desk, 100);
+    let until = desk
+        .client
+        .gathers_until()
+        .expect("the other may come soon");
+    let waits_ms = until.since(desk.time()).as_micros() / 1000;
+    assert!((5..=10).contains(&waits_ms), "a part of 20: {waits_ms}");
+    write(&mut desk, 101);
+    assert_eq!(desk.client.gathers_until(), None, "both are there");
+}

@@ -197,6 +197,10 @@ impl Desk {
         self.input(Input::Reply(ReplicaId(from), reply));
     }
 
+    pub(crate) fn time(&self) -> Time {
+        Time::from_micros(self.now)
+    }
+
     /// Lets time pass, waking the client whenever it wants to be woken.
     pub(crate) fn pass_ms(&mut self, ms: u64) {
         let end = self.now + 1000 * ms;
