@@ -1,40 +1,33 @@
 //! What operations must at least cost here: a question to all servers and the answers of a quorum, a
 //! signature made, one checked, and a write that is on the disk. Measured with the same libraries, on the
-//! same machine and in the same run as the operations, one at a time.
+//! same machine and in the same run as the operations, one at a time; and what the messages alone cost when
+//! there are as many clients as these operations have.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bts_certs::LocalIdentity;
 use bts_certs::folder::load_member;
-use bts_certs::{Dialer, FrameWriter, Link, LinkLimits, Listener, LocalIdentity, replica_name};
 use bts_core::quorum::ClusterSize;
 use ed25519_dalek::Signer as _;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
+use super::echo::{Echo, Echoed};
 use super::histogram::Histogram;
-use super::options::Durability;
+use super::options::{Durability, Load};
 use super::workload::Workload;
 use crate::exit::{Exit, Failure};
 
 /// How long each is measured, and how often at least.
 const MEASURED: Duration = Duration::from_millis(300);
 const TIMES_MIN: u64 = 200;
-/// Bytes of a question and of its answers.
-const ECHO_BYTES: usize = 256;
-/// How long an answer may take.
-const ECHO_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes that are written at once, and the file they are written into again and again.
 const BLOCK_BYTES: usize = 4096;
 const BLOCKS: u64 = 256;
 
 /// The floors: medians.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Floors {
     /// From a question to `n` servers until `q` have answered.
     pub(super) echo: Duration,
@@ -42,8 +35,16 @@ pub(super) struct Floors {
     pub(super) verify: Duration,
     /// `None` if nothing is stored.
     pub(super) sync: Option<Duration>,
+    /// The same questions under each load.
+    pub(super) loaded: Vec<Echoed>,
     size: ClusterSize,
 }
+
+/// One question at a time.
+const ALONE: Load = Load {
+    clients: 1,
+    in_flight: 1,
+};
 
 impl Floors {
     /// Measures them with the identities in this folder, and in its file system.
@@ -52,6 +53,7 @@ impl Floors {
         client: &str,
         size: ClusterSize,
         durability: Durability,
+        loads: &[Load],
     ) -> Result<Self, Failure> {
         let client = identity(folder, client)?;
         let (sign, verify) = signatures(&client);
@@ -59,11 +61,17 @@ impl Floors {
             Durability::Sync => Some(sync(folder).map_err(|error| failed(&error))?),
             Durability::Memory => None,
         };
+        let echo = Echo::start(folder, client, size)?;
+        let mut loaded = Vec::new();
+        for load in loads {
+            loaded.push(echo.measure(*load).await?);
+        }
         Ok(Self {
-            echo: echo(folder, &client, size).await?,
+            echo: echo.measure(ALONE).await?.took,
             sign,
             verify,
             sync,
+            loaded,
             size,
         })
     }
@@ -87,26 +95,51 @@ impl Floors {
         }
     }
 
+    /// What the messages of an operation cost all processes at least, under this load: a question to `q` and their
+    /// answers, a Take to `n` with their votes and the decision to `n`, and what of it a workload consists of.
+    pub(super) fn cpu_of(&self, workload: Workload, load: Load) -> Option<Duration> {
+        let echoed = self.loaded.iter().find(|echoed| echoed.load == load)?;
+        let (n, q) = (self.size.replicas(), self.size.ack_quorum());
+        let messages = match workload {
+            Workload::RdpHit | Workload::RdpMiss => 2 * q,
+            Workload::Out => 2 * n,
+            Workload::Inp => 3 * n,
+            // The decision is acknowledged, as the put is there then.
+            Workload::Swap => 4 * n,
+            Workload::HandOff | Workload::Hot => 5 * n,
+            Workload::Queue | Workload::Queues | Workload::Mixed | Workload::Connect => {
+                return None;
+            }
+        };
+        Some(echoed.cpu? * u32::try_from(messages).unwrap_or(u32::MAX))
+    }
+
     pub(super) fn as_text(&self) -> String {
         let us = |floor: Duration| format!("{:.0} us", floor.as_secs_f64() * 1e6);
         let sync = self.sync.map(|sync| format!("; fdatasync {}", us(sync)));
+        let loaded = self.loaded.iter().map(|echoed| {
+            let Load { clients, in_flight } = echoed.load;
+            let cpu = echoed.cpu.map_or(0.0, |cpu| cpu.as_secs_f64() * 1e6);
+            format!("; a message of {clients} x {in_flight} costs {cpu:.1} us of CPU")
+        });
         format!(
-            "floors: echo to {} servers, {} answers {}; sign {}; verify {}{}",
+            "floors: echo to {} servers, {} answers {}; sign {}; verify {}{}{}",
             self.size.replicas(),
             self.size.ack_quorum(),
             us(self.echo),
             us(self.sign),
             us(self.verify),
             sync.unwrap_or_default(),
+            loaded.collect::<String>(),
         )
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> Failure {
+pub(super) fn failed(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, format!("cannot measure the floors: {error}"))
 }
 
-fn identity(folder: &Path, name: &str) -> Result<LocalIdentity, Failure> {
+pub(super) fn identity(folder: &Path, name: &str) -> Result<LocalIdentity, Failure> {
     load_member(folder, name).map_err(|error| failed(&error))
 }
 
@@ -154,129 +187,4 @@ fn sync(folder: &Path) -> io::Result<Duration> {
     })?;
     std::fs::remove_file(path)?;
     Ok(median)
-}
-
-/// Servers on threads of their own, and a client of all of them.
-async fn echo(
-    folder: &Path,
-    client: &LocalIdentity,
-    size: ClusterSize,
-) -> Result<Duration, Failure> {
-    let mut servers = Vec::new();
-    for index in 0..size.replicas() as u32 {
-        let server = Server::start(identity(folder, &replica_name(index))?);
-        servers.push(server.map_err(|error| failed(&error))?);
-    }
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let dialer =
-        Dialer::bind(any, client, LinkLimits::default()).map_err(|error| failed(&error))?;
-    let (heard, mut answers) = mpsc::unbounded_channel();
-    let (mut writers, mut readers): (Vec<FrameWriter>, _) = (Vec::new(), JoinSet::new());
-    for (index, server) in (0..).zip(&servers) {
-        let peer = dialer.connect(server.address, &replica_name(index)).await;
-        let (mut reader, writer, closer) = peer.map_err(|error| failed(&error))?.link.split();
-        writers.push(writer);
-        let heard = heard.clone();
-        readers.spawn(async move {
-            let _open = closer;
-            while let Ok(Some(frame)) = reader.next().await {
-                // It fails when the measuring is over.
-                let _ = heard.send(frame.first_chunk::<8>().copied());
-            }
-        });
-    }
-    let (mut took, end) = (Histogram::default(), Instant::now() + MEASURED);
-    for question in 0_u64.. {
-        let began = Instant::now();
-        if began >= end {
-            break;
-        }
-        let mut frame = vec![0; ECHO_BYTES];
-        frame[..8].copy_from_slice(&question.to_le_bytes());
-        for writer in &writers {
-            writer
-                .try_send(frame.clone())
-                .map_err(|error| failed(&error))?;
-        }
-        let mut answered = 0;
-        while answered < size.ack_quorum() {
-            let answer = timeout(ECHO_PATIENCE, answers.recv()).await;
-            let answer = answer.map_err(|_| failed(&"an echo did not come back"))?;
-            answered += usize::from(answer == Some(Some(question.to_le_bytes())));
-        }
-        took.add(began.elapsed());
-    }
-    drop(readers);
-    dialer.shutdown("that was all").await;
-    took.per_mille(500)
-        .ok_or_else(|| failed(&"no echo came back"))
-}
-
-/// A server that says what it hears. It ends with its handle.
-struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(local: LocalIdentity) -> io::Result<Self> {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (told, address) = std::sync::mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let thread = std::thread::Builder::new().name("bts-echo".into());
-        let thread = thread.spawn(move || {
-            runtime.block_on(async {
-                let any = SocketAddr::from(([127, 0, 0, 1], 0));
-                let bound = Listener::bind(any, &local, LinkLimits::default())
-                    .and_then(|listener| Ok((listener.local_addr()?, listener)));
-                // Sending fails only if the starter is gone.
-                let listener = match bound {
-                    Ok((address, listener)) => {
-                        let _ = told.send(Ok(address));
-                        listener
-                    }
-                    Err(error) => return drop(told.send(Err(io::Error::other(error)))),
-                };
-                tokio::select! {
-                    () = serve(listener) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        let gone = |_| io::Error::other("the thread of an echo server ended");
-        Ok(Self {
-            address: address.recv().map_err(gone)??,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-async fn serve(mut listener: Listener) {
-    let mut links = JoinSet::new();
-    while let Some(peer) = listener.accept().await {
-        links.spawn(answer(peer.link));
-    }
-}
-
-async fn answer(link: Link) {
-    let (mut reader, writer, _closer) = link.split();
-    while let Ok(Some(frame)) = reader.next().await {
-        if writer.try_send(frame).is_err() {
-            break;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
-    }
 }

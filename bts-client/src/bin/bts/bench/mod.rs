@@ -1,6 +1,7 @@
 //! `bts bench`: how fast a cluster is, and what an operation costs. See docs/performance.md.
 
 mod diary;
+mod echo;
 mod field;
 mod floors;
 mod hand;
@@ -51,7 +52,8 @@ pub(crate) async fn run(options: &Bench, context: Context) -> Result<Exit, Failu
     let floors = match field.own() {
         Some(own) => {
             let name = own::client_name(0);
-            Some(Floors::measure(own.folder(), &name, size, options.durability).await?)
+            let (folder, loads) = (own.folder(), options.loads());
+            Some(Floors::measure(folder, &name, size, options.durability, &loads).await?)
         }
         None => None,
     };

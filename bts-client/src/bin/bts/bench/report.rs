@@ -44,6 +44,9 @@ const COLUMNS: &[Column] = &[
     ("clients", "CPU us/op", 10, |_, it| {
         whole(it.us_per_op(it.clients_cpu)?)
     }),
+    ("messages", "CPU us/op", 10, |report, it| {
+        whole(micros(report.cpu_floor(it)?))
+    }),
     ("wire", "B/op", 7, |_, it| whole(it.bytes_per_op()?)),
     ("fast", "%", 6, |_, it| whole(it.fast? * 100.0)),
 ];
@@ -62,7 +65,10 @@ impl Report {
 
     /// The circumstances, in words.
     pub(super) fn circumstances(&self) -> String {
-        let floors = self.floors.map(|floors| format!("\n{}", floors.as_text()));
+        let floors = self
+            .floors
+            .as_ref()
+            .map(|floors| format!("\n{}", floors.as_text()));
         format!("{}{}", self.setting.as_text(), floors.unwrap_or_default())
     }
 
@@ -103,7 +109,7 @@ impl Report {
         let mut value = self.setting.as_json();
         value["version"] = env!("CARGO_PKG_VERSION").into();
         value["memory_bytes_per_live_tuple"] = self.bytes_per_tuple.into();
-        value["floors"] = self.floors.map_or(Value::Null, floors_as_json);
+        value["floors"] = self.floors.as_ref().map_or(Value::Null, floors_as_json);
         value["workloads"] = all
             .iter()
             .map(|figures| self.figures_as_json(figures))
@@ -112,7 +118,13 @@ impl Report {
     }
 
     fn floor(&self, figures: &Figures) -> Option<Duration> {
-        self.floors?.of(figures.workload)
+        self.floors.as_ref()?.of(figures.workload)
+    }
+
+    /// What its messages alone cost.
+    fn cpu_floor(&self, figures: &Figures) -> Option<Duration> {
+        let floors = self.floors.as_ref()?;
+        floors.cpu_of(figures.workload, figures.load)
     }
 
     /// The median as a multiple of the floor.
@@ -136,6 +148,7 @@ impl Report {
             "cpu_us_per_op": replicas.zip(clients).map(|(replicas, clients)| replicas + clients),
             "replicas_cpu_us_per_op": replicas,
             "clients_cpu_us_per_op": clients,
+            "messages_cpu_us_per_op": self.cpu_floor(figures).map(micros),
             "wire_bytes_per_op": figures.bytes_per_op(),
             "fast_share": figures.fast,
             "slowest_worker_share": figures.evenness,
@@ -145,12 +158,18 @@ impl Report {
     }
 }
 
-fn floors_as_json(floors: Floors) -> Value {
+fn floors_as_json(floors: &Floors) -> Value {
     json!({
         "echo_us": micros(floors.echo),
         "sign_us": micros(floors.sign),
         "verify_us": micros(floors.verify),
         "fdatasync_us": floors.sync.map(micros),
+        "loaded": floors.loaded.iter().map(|echoed| json!({
+            "clients": echoed.load.clients,
+            "in_flight": echoed.load.in_flight,
+            "echo_us": micros(echoed.took),
+            "message_cpu_us": echoed.cpu.map(micros),
+        })).collect::<Vec<_>>(),
     })
 }
 
