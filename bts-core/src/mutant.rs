@@ -99,6 +99,7 @@ mutants! {
     StableAfterRound2, "R-4.2e", "round 2 is sent before D is stable (A1)";
     StableAssumed, "R-4.2f", "a replica believes a decision stable when it applied it itself (C4)";
     AppliedUnapplied, "R-4.2f", "\"applied\" is said of a decision that waits for its origin";
+    IndexUsedTooEarly, "R-4.2", "a read is answered from an index that is not whole yet";
     SparedNotAsked, "R-4.2g", "a read does not ask those that it spared, whatever the others said";
 
     // Lost memories.

@@ -222,6 +222,62 @@ mod tests {
         assert!(index.shapes.len() > 10);
     }
 
+    /// However little of it is made at a time, and whatever comes and goes meanwhile.
+    #[test]
+    fn index_made_in_slices_is_that_made_at_once() {
+        let mut random = Random(5);
+        for round in 0..200 {
+            let (mut sliced, mut whole) = (SpaceIndex::default(), SpaceIndex::default());
+            let mut there: BTreeMap<Place, Arc<Item>> = BTreeMap::new();
+            let mut change = |random: &mut Random, all: [&mut SpaceIndex<Item>; 2]| {
+                let item = Arc::new(Item(random.below(40), random.tuple()));
+                match there.remove(&item.place()) {
+                    Some(item) => all.into_iter().for_each(|index| index.remove(&item)),
+                    None => {
+                        all.into_iter()
+                            .for_each(|index| index.insert(&item, &item.1));
+                        there.insert(item.place(), item);
+                    }
+                }
+            };
+            (0..30).for_each(|_| change(&mut random, [&mut sliced, &mut whole]));
+            let (template, slice) = (random.template(), 1 + random.below(4) as usize);
+            let mut is_made = sliced.is_made(&template, slice, true);
+            while !is_made {
+                assert!(
+                    !sliced.is_made(&template, slice, true),
+                    "it was not gone on"
+                );
+                change(&mut random, [&mut sliced, &mut whole]);
+                is_made = sliced.make_more(&template, slice);
+            }
+            let places = |index: &mut SpaceIndex<Item>| -> Vec<_> {
+                let found = index.matches(&template, Digest([0; 32]));
+                found.map(|item| item.place()).collect()
+            };
+            assert_eq!(places(&mut sliced), places(&mut whole), "round {round}");
+        }
+    }
+
+    #[test]
+    fn index_of_little_is_made_at_once_and_of_much_only_when_it_may_begin() {
+        let mut index = SpaceIndex::default();
+        let items: Vec<_> = (0..10)
+            .map(|i| Arc::new(Item(i, [Field::Uint(i)].into_iter().collect())))
+            .collect();
+        items.iter().for_each(|item| index.insert(item, &item.1));
+        let [all, typed]: [Template; 2] = [
+            [Pattern::Any].into_iter().collect(),
+            [Pattern::Typed(FieldType::Uint)].into_iter().collect(),
+        ];
+        assert!(!index.is_made(&all, 9, false) && index.shapes.is_empty());
+        assert!(index.is_made(&all, 10, false));
+        assert!(!index.is_made(&typed, 4, true));
+        assert!(!index.make_more(&typed, 4) && index.make_more(&typed, 4));
+        assert!(index.is_made(&typed, 4, false));
+        assert_eq!(index.matches(&typed, Digest([0; 32])).count(), 10);
+    }
+
     #[test]
     fn index_keeps_a_bounded_number_of_shapes() {
         let mut index = SpaceIndex::<Item>::default();

@@ -14,6 +14,7 @@ mod on_decide;
 mod on_end_session;
 mod on_fetch;
 mod on_forget;
+mod on_index;
 mod on_lock;
 mod on_out;
 mod on_promise;
@@ -58,6 +59,7 @@ use id_map::IdMap;
 use on_applied::Streams;
 use on_fetch::Fetches;
 use on_forget::Forgetting;
+use on_index::Indexing;
 use on_timer::Timers;
 use outputs::Gate;
 use sessions::Sessions;
@@ -130,6 +132,8 @@ pub struct Limits {
     pub gone_sessions_per_client: usize,
     /// How long a session counts as present after its last connection ended.
     pub session_lingers: Span,
+    /// How many entries are looked at in one go when the index of a new shape is made.
+    pub index_slice: usize,
 }
 
 impl Default for Limits {
@@ -140,6 +144,7 @@ impl Default for Limits {
             live_contents_per_writer: limits::LIVE_CONTENTS_PER_WRITER_MAX,
             gone_sessions_per_client: limits::GONE_SESSIONS_PER_CLIENT_MAX,
             session_lingers: Span::from_millis(limits::SESSION_LINGERS_MS),
+            index_slice: limits::INDEX_SLICE,
         }
     }
 }
@@ -170,6 +175,7 @@ pub struct Replica {
     fetches: Fetches,
     forgetting: Forgetting,
     stash: Stash,
+    indexing: Indexing,
     sweeps: Sweeps,
     timers: Timers,
     connected: BTreeSet<ReplicaId>,
@@ -212,6 +218,7 @@ impl Replica {
             fetches: Fetches::default(),
             forgetting: Forgetting::default(),
             stash: Stash::default(),
+            indexing: Indexing::default(),
             sweeps: Sweeps::default(),
             timers: Timers::default(),
             connected: BTreeSet::new(),
@@ -253,6 +260,10 @@ impl Replica {
             Input::Stop(purpose) => self.on_stop(purpose, out),
         }
         let goes_on = self.stopped().is_none() || mutant!(GoesOnAfterStop);
+        if goes_on {
+            // Also without room on the disk: reads are answered then as well.
+            self.on_index_due(out);
+        }
         if self.frozen.is_none() && goes_on {
             self.on_stashed(out);
             self.on_timers(out);
@@ -264,8 +275,11 @@ impl Replica {
 
     /// When the replica wants a [`Input::Tick`], and what for.
     pub fn deadline(&self) -> Option<(Time, &'static str)> {
-        let rests = self.frozen.is_some() || self.stopped().is_some();
-        self.timers.next().filter(|_| !rests)
+        let has_ended = self.stopped().is_some();
+        let rests = self.frozen.is_some() || has_ended;
+        let timer = self.timers.next().filter(|_| !rests);
+        let index = self.indexing.due().filter(|_| !has_ended);
+        timer.into_iter().chain(index).min()
     }
 
     /// Number after the last decision of this peer's stream that was heard of, for the Hello.
@@ -279,6 +293,9 @@ impl Replica {
         }
         let request = message.request;
         self.on_settled(from, message.settled_below);
+        if self.waits_for_index(from, &message) {
+            return;
+        }
         match message.body {
             ClientBody::Out { entry } => self.on_out(from, request, entry, out),
             ClientBody::Read(read) => self.on_read(from, request, read, out),
@@ -300,7 +317,10 @@ impl Replica {
             }
             ClientBody::Fetch(key) => self.on_client_fetch(from, request, key, out),
             ClientBody::Dropped { id } => self.on_dropped(from, &id, out),
-            ClientBody::Cancel { waiter } => self.sessions.cancel((from, waiter)),
+            ClientBody::Cancel { waiter } => {
+                self.indexing.cancel(from, waiter);
+                self.sessions.cancel((from, waiter));
+            }
             ClientBody::Inspect => {
                 let report = Box::new(self.report());
                 self.reply(from, request, ReplyBody::Report(report), out);
@@ -355,6 +375,7 @@ impl Replica {
     fn on_client_gone(&mut self, client: ClientRef) {
         self.leave(client);
         self.stash.forget(Principal::Client(client));
+        self.indexing.forget(client);
         self.forget_session(&client);
     }
 }

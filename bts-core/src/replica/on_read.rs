@@ -172,7 +172,7 @@ impl Replica {
         named.map(&mut candidate).collect()
     }
 
-    fn refuses_read(
+    pub(super) fn refuses_read(
         &self,
         from: &ClientRef,
         request: RequestId,

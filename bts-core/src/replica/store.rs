@@ -229,6 +229,30 @@ impl Store {
         self.removed.contains(id, &self.live_puts)
     }
 
+    /// True if there is an index of what matches, or one look at `slice` entries makes it. Else it is begun, if it
+    /// `begins`.
+    pub(super) fn is_indexed(
+        &mut self,
+        space: &SpaceName,
+        template: &Template,
+        slice: usize,
+        begins: bool,
+    ) -> bool {
+        let index = self.present.index_of(space);
+        index.is_none_or(|index| index.is_made(template, slice, begins))
+    }
+
+    /// Goes on with that index; true if it is there.
+    pub(super) fn index_more(
+        &mut self,
+        space: &SpaceName,
+        template: &Template,
+        slice: usize,
+    ) -> bool {
+        let index = self.present.index_of(space);
+        index.is_none_or(|index| index.make_more(template, slice))
+    }
+
     /// Visits contents that match, along the ring from `start`, until the visitor has enough or a
     /// bounded number of them was seen.
     pub(super) fn visit_matches(

@@ -10,6 +10,7 @@ mod founding;
 mod frozen;
 mod gate;
 mod handover;
+mod index;
 mod limits;
 mod missed;
 mod peers;

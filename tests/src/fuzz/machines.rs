@@ -86,6 +86,7 @@ pub fn replica(bytes: &[u8]) {
         live_contents_per_writer: LIMIT,
         gone_sessions_per_client: LIMIT,
         session_lingers: Span::from_millis(20),
+        index_slice: 2,
     };
     let mut host = ReplicaHost {
         machine: Replica::new(options),

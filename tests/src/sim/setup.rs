@@ -41,6 +41,8 @@ pub struct Setup {
     pub resend: Span,
     /// With so many operations under way a client's reads ask a quorum at first.
     pub spare_from: usize,
+    /// Entries that replicas look at in one go when they index a shape.
+    pub index_slice: usize,
     /// Signatures that some machine of the world checked already.
     pub roots: VerifiedRoots,
     /// Candidates in one read.
@@ -69,6 +71,7 @@ impl Setup {
             reservation: Span::from_millis(100),
             resend: Span::from_millis(50),
             spare_from: usize::MAX,
+            index_slice: limits::INDEX_SLICE,
             roots: VerifiedRoots::default(),
             candidates: 4,
             gathers: Span::from_micros(0),
@@ -134,6 +137,7 @@ impl Setup {
                 live_contents_per_writer: limits::LIVE_CONTENTS_PER_WRITER_MAX,
                 gone_sessions_per_client: self.gone_sessions,
                 session_lingers: self.lingers,
+                index_slice: self.index_slice,
             },
             roots: self.roots.clone(),
         }

@@ -131,6 +131,11 @@ const SPARED: u64 = 0x59a4;
 /// In how many runs of a thousand they do.
 const SPARED_PER_MILLE: u64 = 300;
 
+/// What tells the source of chance of indices that are made little by little from the others.
+const SLICED: u64 = 0x1d3c;
+/// In how many runs of a thousand they are.
+const SLICED_PER_MILLE: u64 = 300;
+
 /// What tells the source of chance of operators who lose their work from the others.
 const WORK: u64 = 0x3019;
 /// In how many of a thousand such runs the operator loses its work.
@@ -200,6 +205,10 @@ impl Swarm {
         let mut rng = Rng::new(seed ^ SPARED);
         if rng.chance(SPARED_PER_MILLE) {
             swarm.setup.spare_from = rng.index(3);
+        }
+        let mut rng = Rng::new(seed ^ SLICED);
+        if rng.chance(SLICED_PER_MILLE) {
+            swarm.setup.index_slice = rng.between(1, 3) as usize;
         }
         swarm.loses_work = Rng::new(seed ^ WORK).chance(LOST_WORK_PER_MILLE);
         swarm

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Included};
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use super::Shape;
@@ -39,6 +39,8 @@ pub(in crate::replica) struct SpaceIndex<T: Placed> {
 #[derive(Debug)]
 pub(super) struct ShapeIndex<T: Placed> {
     places: BTreeSet<Indexed<Projection, T>>,
+    /// From where on the ring it still has to be made; what came since it was begun is in it.
+    missing: Option<Bound<Place>>,
     last_use: u64,
 }
 
@@ -84,7 +86,28 @@ impl<T: Placed> SpaceIndex<T> {
         }
     }
 
-    /// What matches the template, as good as certainly, along the ring from `start`, once around.
+    /// True if the index for such templates is there, or is made by looking at no more than `slice` entries. If not,
+    /// it is begun, if it `begins`.
+    pub(in crate::replica) fn is_made(
+        &mut self,
+        template: &Template,
+        slice: usize,
+        begins: bool,
+    ) -> bool {
+        let shape = Shape::of(template);
+        match self.shapes.get(&shape) {
+            Some(index) => index.missing.is_none() || mutant!(IndexUsedTooEarly),
+            None => (begins || self.len() <= slice) && self.make(&shape, slice),
+        }
+    }
+
+    /// Goes on with the index for such templates by so many entries; true if it is whole.
+    pub(in crate::replica) fn make_more(&mut self, template: &Template, slice: usize) -> bool {
+        self.make(&Shape::of(template), slice)
+    }
+
+    /// What matches the template, as good as certainly, along the ring from `start`, once around. Makes the index
+    /// whole that it needs.
     pub(in crate::replica) fn matches(
         &mut self,
         template: &Template,
@@ -92,7 +115,12 @@ impl<T: Placed> SpaceIndex<T> {
     ) -> impl Iterator<Item = &Arc<T>> {
         let shape = Shape::of(template);
         let key = projection(shape.project_template(template));
-        self.index_shape(&shape);
+        if !mutant!(IndexUsedTooEarly) || !self.shapes.contains_key(&shape) {
+            self.make(&shape, usize::MAX);
+        }
+        self.uses += 1;
+        let index = self.shapes.get_mut(&shape).expect("made above");
+        index.last_use = self.uses;
         let places = &self.shapes.get(&shape).expect("indexed above").places;
         let at = |ring: Digest, hash: [u8; 32]| At(key, (ring, ContentHash(Digest(hash))));
         let from = at(start, [0; 32]);
@@ -104,30 +132,58 @@ impl<T: Placed> SpaceIndex<T> {
         after.chain(before).map(|indexed| &indexed.item)
     }
 
-    /// Makes the index of a shape on first use, and forgets the one longest unused beyond the
-    /// bound.
-    fn index_shape(&mut self, shape: &Shape) {
-        self.uses += 1;
-        if let Some(index) = self.shapes.get_mut(shape) {
-            index.last_use = self.uses;
+    /// Begins an index, unless there is one, and forgets the one longest unused beyond the bound.
+    fn begin(&mut self, shape: &Shape) {
+        if self.shapes.contains_key(shape) {
             return;
         }
         if self.shapes.len() >= SHAPES_MAX {
-            let oldest = self.shapes.iter().min_by_key(|(_, index)| index.last_use);
+            let whole = self.shapes.iter().filter(|(_, i)| i.missing.is_none());
+            let oldest = whole.min_by_key(|(_, index)| index.last_use);
             let oldest = oldest.map(|(shape, _)| shape.clone());
             oldest.and_then(|shape| self.shapes.remove(&shape));
         }
-        let all = self.all.iter().map(|Indexed { item, .. }| item);
-        let places = all.filter_map(|item| {
+        let index = ShapeIndex {
+            places: BTreeSet::new(),
+            missing: Some(Unbounded),
+            last_use: self.uses,
+        };
+        self.shapes.insert(shape.clone(), index);
+    }
+
+    /// Makes an index as far as so many entries go; true if it is whole.
+    fn make(&mut self, shape: &Shape, slice: usize) -> bool {
+        self.begin(shape);
+        let index = self.shapes.get_mut(shape).expect("it was begun");
+        let Some(from) = &index.missing else {
+            return true;
+        };
+        let from = from.map(|place| At(Projection::default(), place));
+        let from = from.as_ref().map(|at| {
+            let at: &dyn Key = at;
+            at
+        });
+        let mut rest = self.all.range::<dyn Key, _>((from, Unbounded));
+        let mut last = None;
+        let items = rest
+            .by_ref()
+            .take(slice.max(1))
+            .map(|Indexed { item, .. }| item);
+        let places = items.inspect(|item| last = Some(*item)).filter_map(|item| {
             let tuple = item.tuple();
             let projection = || projection(shape.project_tuple(&tuple));
             shape.fits(&tuple).then(|| Indexed::new(projection(), item))
         });
-        let index = ShapeIndex {
-            places: places.collect(),
-            last_use: self.uses,
-        };
-        self.shapes.insert(shape.clone(), index);
+        // What is put into an empty one at once is sorted first, which is faster.
+        match index.places.is_empty() {
+            true => index.places = places.collect(),
+            false => index.places.extend(places),
+        }
+        let is_whole = rest.next().is_none();
+        index.missing = last
+            .filter(|_| !is_whole)
+            .map(|item| Excluded(item.place()));
+        is_whole
     }
 }
 
