@@ -38,7 +38,7 @@ pub const SCAN_MAX: usize = 128;
 /// Template shapes indexed per space; the least recently used is dropped.
 pub const SHAPES_MAX: usize = 64;
 /// Entries looked at in one go when a shape is indexed; nothing else is done meanwhile.
-pub const INDEX_SLICE: usize = 2048;
+pub const INDEX_SLICE: usize = 512;
 /// Entries in one page of a listing.
 pub const PAGE_ENTRIES_MAX: usize = 256;
 
