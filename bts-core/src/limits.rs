@@ -37,8 +37,11 @@ pub const REPLY_BYTES_MAX: usize = 1024 * 1024;
 pub const SCAN_MAX: usize = 128;
 /// Template shapes indexed per space; the least recently used is dropped.
 pub const SHAPES_MAX: usize = 64;
-/// Entries looked at in one go when a shape is indexed; nothing else is done meanwhile.
+/// Entries looked at in one go when a shape is indexed, long ones counting for several; nothing else is done
+/// meanwhile.
 pub const INDEX_SLICE: usize = 512;
+/// Reads of one client key that wait until the shape of their template is indexed.
+pub const READS_KEPT_PER_CLIENT_MAX: usize = 256;
 /// Entries in one page of a listing.
 pub const PAGE_ENTRIES_MAX: usize = 256;
 

@@ -260,22 +260,35 @@ mod tests {
     }
 
     #[test]
-    fn index_of_little_is_made_at_once_and_of_much_only_when_it_may_begin() {
+    fn index_of_little_is_made_at_once_and_of_much_in_slices() {
         let mut index = SpaceIndex::default();
-        let items: Vec<_> = (0..10)
-            .map(|i| Arc::new(Item(i, [Field::Uint(i)].into_iter().collect())))
-            .collect();
-        items.iter().for_each(|item| index.insert(item, &item.1));
-        let [all, typed]: [Template; 2] = [
-            [Pattern::Any].into_iter().collect(),
-            [Pattern::Typed(FieldType::Uint)].into_iter().collect(),
+        let add = |index: &mut SpaceIndex<Item>, i: u64, bytes: usize| {
+            let fields = [Field::Uint(i), Field::Bytes(vec![0; bytes])];
+            let item = Arc::new(Item(i, fields.into_iter().collect()));
+            index.insert(&item, &item.1);
+        };
+        (0..10).for_each(|i| add(&mut index, i, 0));
+        let [all, typed, other]: [Template; 3] = [
+            [Pattern::Any, Pattern::Any].into_iter().collect(),
+            [Pattern::Typed(FieldType::Uint), Pattern::Any]
+                .into_iter()
+                .collect(),
+            [Pattern::Any, Pattern::Typed(FieldType::Bytes)]
+                .into_iter()
+                .collect(),
         ];
-        assert!(!index.is_made(&all, 9, false) && index.shapes.is_empty());
-        assert!(index.is_made(&all, 10, false));
-        assert!(!index.is_made(&typed, 4, true));
-        assert!(!index.make_more(&typed, 4) && index.make_more(&typed, 4));
-        assert!(index.is_made(&typed, 4, false));
+        assert!(!index.is_made(&all, 9) && index.shapes.is_empty());
+        assert!(index.is_made(&all, 10));
+        let made = |index: &mut SpaceIndex<Item>, of: &Template| {
+            let shape = Shape::of(of);
+            1 + (0..1000).take_while(|_| !index.make(&shape, 4)).count()
+        };
+        assert_eq!(made(&mut index, &typed), 3);
+        assert!(index.is_made(&typed, 4));
         assert_eq!(index.matches(&typed, Digest([0; 32])).count(), 10);
+        (10..20).for_each(|i| add(&mut index, i, 8 << 10));
+        let slices = made(&mut index, &other);
+        assert!(slices >= 10, "a long one is a slice of its own: {slices}");
     }
 
     #[test]

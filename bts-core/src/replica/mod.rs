@@ -240,7 +240,10 @@ impl Replica {
             return self.handle_stopped(input, out);
         }
         match input {
-            Input::ClientConnected(client) => self.sessions.connect(client),
+            Input::ClientConnected(client) => {
+                self.indexing.forget(client);
+                self.sessions.connect(client);
+            }
             Input::ClientGone(client) => self.on_client_gone(client),
             Input::Client(from, request) => self.on_client(from, request, out),
             Input::PeerConnected(peer, stream_next) => {
@@ -293,7 +296,7 @@ impl Replica {
         }
         let request = message.request;
         self.on_settled(from, message.settled_below);
-        if self.waits_for_index(from, &message) {
+        if self.waits_for_index(from, &message, out) {
             return;
         }
         match message.body {

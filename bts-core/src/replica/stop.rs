@@ -2,6 +2,7 @@
 //! acknowledges and answers nothing any more, also after a restart. What it logged before may still
 //! leave when it is durable: it stands in the export.
 
+use super::on_index::Indexing;
 use super::record::Change;
 use super::{Input, Outputs, Replica};
 use crate::crypto::hash::Digest;
@@ -18,6 +19,7 @@ impl Replica {
         if self.frozen.is_none() && self.stopped().is_none() {
             self.log(Change::Stopped(purpose), out);
             self.count("stopped");
+            self.indexing = Indexing::default();
         }
     }
 

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::id_map::IdMap;
-use super::index::Placed;
+use super::index::{Placed, Shape};
 use super::outputs::Obsolete;
 use super::record::Change;
 use crate::consensus::instance::Instance;
@@ -229,28 +229,21 @@ impl Store {
         self.removed.contains(id, &self.live_puts)
     }
 
-    /// True if there is an index of what matches, or one look at `slice` entries makes it. Else it is begun, if it
-    /// `begins`.
+    /// True if there is an index of what matches, or one look at `slice` entries makes it.
     pub(super) fn is_indexed(
         &mut self,
         space: &SpaceName,
         template: &Template,
         slice: usize,
-        begins: bool,
     ) -> bool {
         let index = self.present.index_of(space);
-        index.is_none_or(|index| index.is_made(template, slice, begins))
+        index.is_none_or(|index| index.is_made(template, slice))
     }
 
-    /// Goes on with that index; true if it is there.
-    pub(super) fn index_more(
-        &mut self,
-        space: &SpaceName,
-        template: &Template,
-        slice: usize,
-    ) -> bool {
+    /// Goes on with an index; true if it is there.
+    pub(super) fn index_more(&mut self, space: &SpaceName, shape: &Shape, slice: usize) -> bool {
         let index = self.present.index_of(space);
-        index.is_none_or(|index| index.make_more(template, slice))
+        index.is_none_or(|index| index.make(shape, slice))
     }
 
     /// Visits contents that match, along the ring from `start`, until the visitor has enough or a

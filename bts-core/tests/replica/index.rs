@@ -1,7 +1,9 @@
 //! Reads whose shape has no index yet wait for it; nothing else does.
 
+use bts_core::crypto::hash::Digest;
 use bts_core::ids::RequestId;
-use bts_core::message::{ClientBody, ReadMode, ReplyBody};
+use bts_core::limits::{READS_KEPT_PER_CLIENT_MAX, SHAPES_MAX};
+use bts_core::message::{ClientBody, ReadMode, Refused, ReplyBody};
 use bts_core::replica::{Input, Limits};
 use bts_core::template::{Pattern, Template};
 use bts_core::tuple::{Field, FieldType};
@@ -182,4 +184,87 @@ fn index_r42_repeated_read_is_kept_once() {
     let before = world.replies.len();
     slices(&mut world);
     assert_eq!(world.replies.len(), before + 1);
+}
+
+/// However many shapes are in use: an index is kept until those have been answered who waited for it.
+#[test]
+fn index_r42_is_not_dropped_before_its_readers_are_answered() {
+    let (mut world, first) = stocked();
+    let second = world.client(2);
+    let shape = |number: u64| -> Template {
+        let field = |bit: u64| match number >> bit & 1 {
+            1 => Pattern::Any,
+            _ => Pattern::Typed(FieldType::Uint),
+        };
+        (0..8).map(field).collect()
+    };
+    let used = SHAPES_MAX as u64;
+    for number in 0..used {
+        world.send(&first, 0, read(shape(number), ReadMode::Rdp));
+        slices(&mut world);
+    }
+    let reads = [
+        world.send(&first, 0, read(shape(used), ReadMode::Rdp)),
+        world.send(&second, 0, read(shape(used + 1), ReadMode::Rdp)),
+    ];
+    // The others are in use all the time.
+    for round in 0..200 {
+        if !slice(&mut world) {
+            break;
+        }
+        let number = round % used;
+        world.send(&first, 0, read(shape(number), ReadMode::Rdp));
+    }
+    for request in reads {
+        assert_eq!(answered(&world, request), Some(0));
+    }
+}
+
+/// Answers are large: the shell sends some before there are more.
+#[test]
+fn index_r42_not_all_who_waited_are_answered_at_once() {
+    let (mut world, client) = stocked();
+    for _ in 0..100 {
+        world.send(&client, 0, read(free(), ReadMode::Rdp));
+    }
+    let mut most = 0;
+    loop {
+        let before = world.replies.len();
+        if !slice(&mut world) {
+            break;
+        }
+        most = most.max(world.replies.len() - before);
+    }
+    assert_eq!(world.replies.len(), 20 + 100);
+    assert!(most <= 16, "{most}");
+}
+
+#[test]
+fn index_r81_reads_that_wait_are_limited_per_client() {
+    let (mut world, client) = stocked();
+    let other = world.client(2);
+    let count = READS_KEPT_PER_CLIENT_MAX + 1;
+    let requests: Vec<_> = (0..count)
+        .map(|_| world.send(&client, 0, read(free(), ReadMode::Rdp)))
+        .collect();
+    let of = |world: &World, request| world.answer(0, &client, request);
+    let limit = of(&world, requests[count - 1]);
+    assert!(matches!(limit, Some(ReplyBody::Refused(Refused::Limit(_)))));
+    let modest = world.send(&other, 0, read(free(), ReadMode::Rdp));
+    slices(&mut world);
+    assert!(answered(&world, modest) > Some(0));
+    assert!(
+        requests[..count - 1]
+            .iter()
+            .all(|r| answered(&world, *r) > Some(0))
+    );
+}
+
+#[test]
+fn index_r710_a_stopped_replica_makes_none() {
+    let (mut world, client) = stocked();
+    world.send(&client, 0, read(free(), ReadMode::Rdp));
+    assert!(world.replica(0).deadline().is_some());
+    world.step(0, Input::Stop(Digest([7; 32])));
+    assert_eq!(slices(&mut world), 0);
 }

@@ -7,6 +7,7 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use super::Shape;
+use crate::codec;
 use crate::crypto::hash::Digest;
 use crate::ids::ContentHash;
 use crate::limits::SHAPES_MAX;
@@ -25,6 +26,9 @@ pub(in crate::replica) trait Placed: 'static {
     /// Its tuple.
     fn tuple(&self) -> Tuple;
 }
+
+/// For so many bytes of a tuple it counts as one entry more when its shape is indexed.
+const LONG_BYTES: usize = 1 << 10;
 
 /// The contents of one space. It points to them, and looks at their tuples when a shape of templates
 /// comes for the first time.
@@ -86,24 +90,13 @@ impl<T: Placed> SpaceIndex<T> {
         }
     }
 
-    /// True if the index for such templates is there, or is made by looking at no more than `slice` entries. If not,
-    /// it is begun, if it `begins`.
-    pub(in crate::replica) fn is_made(
-        &mut self,
-        template: &Template,
-        slice: usize,
-        begins: bool,
-    ) -> bool {
+    /// True if the index for such templates is there, or is made by looking at no more than `slice` entries.
+    pub(in crate::replica) fn is_made(&mut self, template: &Template, slice: usize) -> bool {
         let shape = Shape::of(template);
         match self.shapes.get(&shape) {
             Some(index) => index.missing.is_none() || mutant!(IndexUsedTooEarly),
-            None => (begins || self.len() <= slice) && self.make(&shape, slice),
+            None => self.len() <= slice && self.make(&shape, slice),
         }
-    }
-
-    /// Goes on with the index for such templates by so many entries; true if it is whole.
-    pub(in crate::replica) fn make_more(&mut self, template: &Template, slice: usize) -> bool {
-        self.make(&Shape::of(template), slice)
     }
 
     /// What matches the template, as good as certainly, along the ring from `start`, once around. Makes the index
@@ -151,32 +144,36 @@ impl<T: Placed> SpaceIndex<T> {
         self.shapes.insert(shape.clone(), index);
     }
 
-    /// Makes an index as far as so many entries go; true if it is whole.
-    fn make(&mut self, shape: &Shape, slice: usize) -> bool {
+    /// Makes an index as far as so many entries go, of which a long one counts for several; true if it is whole.
+    pub(in crate::replica) fn make(&mut self, shape: &Shape, slice: usize) -> bool {
         self.begin(shape);
         let index = self.shapes.get_mut(shape).expect("it was begun");
         let Some(from) = &index.missing else {
             return true;
         };
+        // Who has just made it wants to use it.
+        (self.uses, index.last_use) = (self.uses + 1, self.uses + 1);
         let from = from.map(|place| At(Projection::default(), place));
         let from = from.as_ref().map(|at| {
             let at: &dyn Key = at;
             at
         });
         let mut rest = self.all.range::<dyn Key, _>((from, Unbounded));
-        let mut last = None;
-        let items = rest
-            .by_ref()
-            .take(slice.max(1))
-            .map(|Indexed { item, .. }| item);
-        let places = items.inspect(|item| last = Some(*item)).filter_map(|item| {
+        let (mut last, mut spent, mut places) = (None, 0, Vec::new());
+        while spent < slice.max(1)
+            && let Some(Indexed { item, .. }) = rest.next()
+        {
             let tuple = item.tuple();
-            let projection = || projection(shape.project_tuple(&tuple));
-            shape.fits(&tuple).then(|| Indexed::new(projection(), item))
-        });
+            spent += 1 + codec::encoded_len(&tuple) / LONG_BYTES;
+            if shape.fits(&tuple) {
+                let projection = projection(shape.project_tuple(&tuple));
+                places.push(Indexed::new(projection, item));
+            }
+            last = Some(item);
+        }
         // What is put into an empty one at once is sorted first, which is faster.
         match index.places.is_empty() {
-            true => index.places = places.collect(),
+            true => index.places = places.into_iter().collect(),
             false => index.places.extend(places),
         }
         let is_whole = rest.next().is_none();
