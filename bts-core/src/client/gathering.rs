@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use super::requests::Key;
 use crate::crypto::sign::Kind;
+use crate::ids::RequestId;
 use crate::time::{Span, Time};
 
 /// Which part of the time that requests queue at replicas may be spent on waiting for more, which then queues less.
 const GATHER_FRACTION: u64 = 2;
 /// Less than this is no time in which a program could wait.
-const GATHER_MIN: Span = Span::from_micros(500);
+const GATHER_MIN: Span = Span::from_millis(1);
 /// However long they queue, no more than this is.
 const GATHER_MAX: Span = Span::from_millis(20);
 
@@ -22,6 +23,8 @@ pub(super) struct Gathering {
     unsigned: Vec<(Key, Kind, Vec<u8>)>,
     /// Operations that have something to be signed or sent.
     of: BTreeSet<Key>,
+    /// What they asked meanwhile.
+    asked: Vec<RequestId>,
     /// When the first of it came.
     since: Time,
     /// How many operations were under way lately: so many may have something soon.
@@ -35,6 +38,15 @@ impl Gathering {
             self.since = now;
         }
         self.of.insert(key);
+    }
+
+    /// It asks something new: the time that replicas take counts from when it is sent.
+    pub(super) fn on_asked(&mut self, request: RequestId) {
+        self.asked.push(request);
+    }
+
+    pub(super) fn take_asked(&mut self) -> Vec<RequestId> {
+        std::mem::take(&mut self.asked)
     }
 
     /// An operation has something to be signed.
@@ -97,7 +109,7 @@ mod tests {
         gathering.on_sent(Key(2), at(300));
         assert_eq!(gathering.until(LONG), Some(at(4_100)));
         assert_eq!(gathering.until(Span::from_millis(500)), Some(at(20_100)));
-        assert_eq!(gathering.until(Span::from_micros(900)), None, "too short");
+        assert_eq!(gathering.until(Span::from_micros(1_900)), None, "too short");
         gathering.on_over(3);
         assert_eq!(gathering.until(LONG), None, "it was sent");
         gathering.on_sent(Key(3), at(5_000));

@@ -285,7 +285,7 @@ impl Client {
         loop {
             let signed = self.shared.sign_waiting();
             if signed.is_empty() {
-                return self.shared.on_sent();
+                return self.shared.on_sent(now);
             }
             for (key, signed) in signed {
                 self.step(now, key, out, |operation, step| {
@@ -369,11 +369,11 @@ impl Client {
 
     fn on_reply(&mut self, now: Time, from: ReplicaId, reply: Reply, out: &mut Outputs) {
         let Reply { request, body } = reply;
-        let Some((key, sent_at)) = self.shared.requests.on_answer(request, from, &body) else {
+        let Some((key, asked)) = self.shared.requests.on_answer(request, from, &body) else {
             return;
         };
-        if let Some(sent_at) = sent_at {
-            self.shared.pace.on_answer(from, now.since(sent_at), now);
+        if let Some(asked) = asked {
+            self.shared.pace.on_answer(from, asked, now);
         }
         if let Some(live) = self.live.get_mut(&key) {
             live.answered.insert(from);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::requests::Asked;
 use crate::ids::ReplicaId;
 use crate::time::{Estimate, Least, Span, Time};
 
@@ -35,9 +36,19 @@ pub(super) struct Pace {
     spares: usize,
 }
 
-/// How long a replica takes to answer, and how long at least.
+/// How long a replica takes to answer.
 #[derive(Debug, Default)]
 struct Answering {
+    takes: Estimate,
+    /// What it answers at once, and what it stores first.
+    kinds: [Kind; 2],
+    /// How much longer than it could it took of late.
+    queueing: Span,
+}
+
+/// How long one kind of answer takes, and how long at least.
+#[derive(Debug, Default)]
+struct Kind {
     takes: Estimate,
     least: Least,
 }
@@ -82,12 +93,19 @@ impl Pace {
     }
 
     /// A replica answered.
-    pub(super) fn on_answer(&mut self, replica: ReplicaId, took: Span, now: Time) {
-        // One that took longer says no more than that.
-        let took = took.min(PATIENCE_MAX);
+    pub(super) fn on_answer(&mut self, replica: ReplicaId, asked: Asked, now: Time) {
+        let took = now.since(asked.at);
         let answering = self.answering.entry(replica).or_default();
-        answering.takes.note(took);
-        answering.least.note(took, now, LEAST_LASTS);
+        // One that took longer says no more than that.
+        answering.takes.note(took.min(PATIENCE_MAX));
+        // And nothing of a queue: it was away, or had something to prepare.
+        if took < PATIENCE_MAX {
+            let [at_once, stored] = &mut answering.kinds;
+            let kind = if asked.is_logged { stored } else { at_once };
+            kind.takes.note(took);
+            kind.least.note(took, now, LEAST_LASTS);
+            answering.queueing = kind.takes.mean().less(kind.least.get());
+        }
     }
 
     /// How long `count` replicas may be expected to take to answer. Whoever asks again sooner asks a busy
@@ -99,9 +117,7 @@ impl Pace {
 
     /// How much longer than they could `count` replicas take: what is asked queues there.
     pub(super) fn queueing(&self, count: usize) -> Span {
-        self.nth(count, |answering| {
-            answering.takes.mean().less(answering.least.get())
-        })
+        self.nth(count, |answering| answering.queueing)
     }
 
     /// The longest that `count` replicas take of what each takes.

@@ -16,6 +16,9 @@ pub(super) struct Key(pub(super) u64);
 /// Repetitions wait at most `resend` times two to this.
 const DOUBLINGS_MAX: u32 = 6;
 
+/// Requests looked at to see how much is under way: more under way than that changes nothing.
+const COUNTED_MAX: usize = 512;
+
 /// A message to one replica.
 pub(super) type Letter = (ReplicaId, RequestId, Arc<ClientBody>);
 
@@ -25,6 +28,14 @@ pub(super) struct Requests {
     drawn: u64,
     owners: BTreeMap<RequestId, Key>,
     open: BTreeMap<(Key, RequestId), Exchange>,
+}
+
+/// When a replica was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) at: Time,
+    /// Whether it had to store something before it could answer.
+    pub(super) is_logged: bool,
 }
 
 /// One request: what is asked of whom, and who has answered.
@@ -124,12 +135,21 @@ impl Requests {
         self.owners.len()
     }
 
-    /// How many operations wait for answers.
-    pub(super) fn owners_waiting(&self) -> usize {
-        let waiting = self.open.iter().filter(|(_, asked)| !asked.is_complete());
+    /// How many of the newest operations may soon have an answer that lets them go on: so many replicas have not
+    /// answered what they asked. Those that are blocked wait for somebody else.
+    pub(super) fn owners_waiting(&self, quorum: usize) -> usize {
+        let newest = self.open.iter().rev().take(COUNTED_MAX);
+        let waiting = newest.filter(|(_, asked)| !asked.lasts && asked.answered.len() < quorum);
         let mut owners: Vec<Key> = waiting.map(|((owner, _), _)| *owner).collect();
         owners.dedup();
         owners.len()
+    }
+
+    /// What was asked waited until now before it was sent.
+    pub(super) fn on_sent(&mut self, request: RequestId, now: Time) {
+        if let Some(exchange) = self.exchange(request) {
+            exchange.sent_at = exchange.sent_at.map(|_| now);
+        }
     }
 
     /// Asks one replica something else under the same request; nothing if that is what it was asked.
@@ -155,7 +175,7 @@ impl Requests {
         request: RequestId,
         replica: ReplicaId,
         body: &ReplyBody,
-    ) -> Option<(Key, Option<Time>)> {
+    ) -> Option<(Key, Option<Asked>)> {
         let owner = self.owners.get(&request).copied()?;
         let exchange = self.exchange(request)?;
         if !exchange.bodies.contains_key(&replica) {
@@ -163,7 +183,9 @@ impl Requests {
         }
         let is_first = is_final(body) && exchange.answered.insert(replica);
         let tells = is_first && !exchange.asked_later.contains(&replica);
-        Some((owner, exchange.sent_at.filter(|_| tells)))
+        let is_logged = exchange.bodies.get(&replica).is_some_and(|b| is_logged(b));
+        let asked = |at| Asked { at, is_logged };
+        Some((owner, exchange.sent_at.filter(|_| tells).map(asked)))
     }
 
     /// True if all who were asked have answered, or the request is not open.
@@ -282,6 +304,26 @@ fn letters(
     wanted
         .map(|(replica, body)| (*replica, request, Arc::clone(body)))
         .collect()
+}
+
+fn is_logged(body: &ClientBody) -> bool {
+    match body {
+        ClientBody::Out { .. }
+        | ClientBody::WriteBack { .. }
+        | ClientBody::Take(_)
+        | ClientBody::Evidence(_)
+        | ClientBody::Lock(_)
+        | ClientBody::Decide { .. }
+        | ClientBody::EndSession(_) => true,
+        ClientBody::Read(_)
+        | ClientBody::StillEmpty { .. }
+        | ClientBody::Fetch(_)
+        | ClientBody::Dropped { .. }
+        | ClientBody::Cancel { .. }
+        | ClientBody::Inspect
+        | ClientBody::Sessions
+        | ClientBody::List { .. } => false,
+    }
 }
 
 fn is_waiter(body: &ClientBody) -> bool {

@@ -84,12 +84,16 @@ impl Shared {
     }
 
     /// All is signed and sent.
-    pub(super) fn on_sent(&mut self) {
+    pub(super) fn on_sent(&mut self, now: Time) {
         if self.gathering.is_empty() {
             return;
         }
+        for request in self.gathering.take_asked() {
+            self.requests.on_sent(request, now);
+        }
         let queues = gathering::span(self.queueing()).is_some();
-        let busy = queues.then(|| self.requests.owners_waiting());
+        let quorum = self.options.configuration.size().ack_quorum();
+        let busy = queues.then(|| self.requests.owners_waiting(quorum));
         self.gathering.on_over(busy.unwrap_or_default());
     }
 
@@ -400,6 +404,7 @@ impl Step<'_> {
             .shared
             .requests
             .open(self.key, request, bodies, every, self.now);
+        self.shared.gathering.on_asked(request);
         self.post(letters);
     }
 }

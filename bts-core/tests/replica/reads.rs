@@ -286,7 +286,10 @@ fn reads_c4_moved_decisions_fit_into_a_reply() {
         let decision = world.decision(&swap);
         world.peer(1, 0, PeerMessage::Decide(decision));
     }
-    let answer = world.ask(&client, 0, read(any("task"), ReadMode::Rdp));
+    let request = world.send(&client, 0, read(any("task"), ReadMode::Rdp));
+    // So many bytes are not indexed in one go.
+    world.pass(Span::from_millis(20));
+    let answer = world.answer(0, &client, request);
     let bytes = bts_core::codec::encode(&answer.expect("an answer")).len();
     assert!(
         bytes < bts_core::limits::CLIENT_FRAME_BYTES_MAX,

@@ -9,7 +9,7 @@ use bts_core::crypto::verified::Verifier;
 use bts_core::ids::{ReplicaId, RequestId, TakeNumber};
 use bts_core::message::{ClientBody, Reply, ReplyBody};
 
-use crate::desk::{Desk, Entry, empty_but_for, in_full, named, space, tuple};
+use crate::desk::{Desk, Entry, any, empty_but_for, in_full, named, space, tuple};
 
 fn write(desk: &mut Desk, number: u64) {
     let (space, put) = (space(), Put::from(tuple(number)));
@@ -124,4 +124,77 @@ fn batch_waits_for_more_only_while_replicas_are_busy() {
     assert!((5..=10).contains(&waits_ms), "a part of 20: {waits_ms}");
     write(&mut desk, 101);
     assert_eq!(desk.client.gathers_until(), None, "both are there");
+}
+
+/// Reads that were asked now, and are sent after so long; all answer another millisecond later.
+fn two_read(desk: &mut Desk, first: u64, held_ms: u64) {
+    let entry = desk.entry(1);
+    for number in first..first + 2 {
+        let (space, template, wait) = (space(), any(), false);
+        let op = Op::Read {
+            space,
+            template,
+            wait,
+        };
+        desk.gather(Input::Invoke(Handle(5000 + number), op));
+    }
+    desk.pass_ms(held_ms);
+    desk.sign();
+    let sent = desk.sent_of(|body| matches!(body, ClientBody::Read(_)).then_some(()));
+    desk.pass_ms(1);
+    for (to, request, ()) in sent {
+        let body = named(vec![in_full(&entry)]);
+        desk.gather(Input::Reply(ReplicaId(to), Reply { request, body }));
+    }
+    assert_eq!(desk.done().len(), 2);
+}
+
+/// Reads are answered at once and writes when they are stored: neither makes the other one late.
+#[test]
+fn batch_does_not_wait_because_one_kind_of_answer_takes_longer() {
+    let mut desk = Desk::new(4, 1);
+    for round in 0..20 {
+        two_written(&mut desk, 2 * round, 20);
+        two_read(&mut desk, 2 * round, 0);
+    }
+    write(&mut desk, 100);
+    assert_eq!(desk.client.gathers_until(), None);
+}
+
+/// How long something waited here says nothing of the replicas.
+#[test]
+fn batch_time_that_requests_waited_here_is_not_the_replicas() {
+    let mut desk = Desk::new(4, 1);
+    two_read(&mut desk, 0, 0);
+    (1..20).for_each(|round| two_read(&mut desk, 2 * round, 20));
+    write(&mut desk, 100);
+    assert_eq!(desk.client.gathers_until(), None);
+}
+
+/// Whoever is blocked may have nothing to send for ever, and one replica may be down.
+#[test]
+fn batch_does_not_wait_for_those_who_are_blocked() {
+    let mut desk = Desk::new(4, 1);
+    for _ in 0..5 {
+        desk.take(true, None);
+        let (request, _) = desk.read_request();
+        for replica in 0..3 {
+            desk.reply(replica, request, empty_but_for(1, Vec::new()));
+        }
+    }
+    two_written(&mut desk, 0, 1);
+    (1..20).for_each(|round| two_written(&mut desk, 2 * round, 21));
+    // One at a time from now on.
+    for number in 100..104 {
+        write(&mut desk, number);
+        desk.sign();
+        let sent = desk.sent_of(|body| matches!(body, ClientBody::Out { .. }).then_some(()));
+        desk.pass_ms(21);
+        for (to, request, ()) in sent {
+            let body = ReplyBody::Ack;
+            desk.gather(Input::Reply(ReplicaId(to), Reply { request, body }));
+        }
+    }
+    write(&mut desk, 200);
+    assert_eq!(desk.client.gathers_until(), None);
 }
