@@ -3,6 +3,7 @@
 //! (docs/wire.md). "Synced" beside a message: it leaves only when what it names is on disk.
 
 mod admin;
+mod change;
 mod compare;
 mod hello;
 

@@ -183,7 +183,10 @@ impl Requests {
         }
         let is_first = is_final(body) && exchange.answered.insert(replica);
         let tells = is_first && !exchange.asked_later.contains(&replica);
-        let is_logged = exchange.bodies.get(&replica).is_some_and(|b| is_logged(b));
+        let is_logged = exchange
+            .bodies
+            .get(&replica)
+            .is_some_and(|body| body.asks_for_change());
         let asked = |at| Asked { at, is_logged };
         Some((owner, exchange.sent_at.filter(|_| tells).map(asked)))
     }
@@ -304,26 +307,6 @@ fn letters(
     wanted
         .map(|(replica, body)| (*replica, request, Arc::clone(body)))
         .collect()
-}
-
-fn is_logged(body: &ClientBody) -> bool {
-    match body {
-        ClientBody::Out { .. }
-        | ClientBody::WriteBack { .. }
-        | ClientBody::Take(_)
-        | ClientBody::Evidence(_)
-        | ClientBody::Lock(_)
-        | ClientBody::Decide { .. }
-        | ClientBody::EndSession(_) => true,
-        ClientBody::Read(_)
-        | ClientBody::StillEmpty { .. }
-        | ClientBody::Fetch(_)
-        | ClientBody::Dropped { .. }
-        | ClientBody::Cancel { .. }
-        | ClientBody::Inspect
-        | ClientBody::Sessions
-        | ClientBody::List { .. } => false,
-    }
 }
 
 fn is_waiter(body: &ClientBody) -> bool {

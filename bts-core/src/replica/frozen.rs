@@ -27,25 +27,12 @@ impl Replica {
         let Some(why) = self.frozen.clone() else {
             return false;
         };
-        match &message.body {
-            ClientBody::Read(_)
-            | ClientBody::StillEmpty { .. }
-            | ClientBody::Fetch(_)
-            | ClientBody::Cancel { .. }
-            | ClientBody::Inspect
-            | ClientBody::Sessions
-            | ClientBody::List { .. } => return false,
-            // It is no request: what it could lead to would have to be logged.
-            ClientBody::Dropped { .. } => {}
-            ClientBody::Out { .. }
-            | ClientBody::WriteBack { .. }
-            | ClientBody::Take(_)
-            | ClientBody::Evidence(_)
-            | ClientBody::Lock(_)
-            | ClientBody::Decide { .. }
-            | ClientBody::EndSession(_) => {
-                self.refuse(from, message.request, Refused::NoRoom(why), out);
-            }
+        if !message.body.asks_for_change() {
+            return false;
+        }
+        // That something was dropped is told, not asked.
+        if !matches!(message.body, ClientBody::Dropped { .. }) {
+            self.refuse(from, message.request, Refused::NoRoom(why), out);
         }
         true
     }

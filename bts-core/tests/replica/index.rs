@@ -36,6 +36,15 @@ fn free() -> Template {
     [Pattern::Any, Pattern::Any].into_iter().collect()
 }
 
+/// A template of so many fields, each bit of the number says of which kind one is.
+fn shaped(number: u64, fields: u64) -> Template {
+    let field = |bit: u64| match number >> bit & 1 {
+        1 => Pattern::Any,
+        _ => Pattern::Typed(FieldType::Uint),
+    };
+    (0..fields).map(field).collect()
+}
+
 /// What was answered, and with how many candidates.
 fn answered(world: &World, request: RequestId) -> Option<usize> {
     let mut found = world.replies.iter().filter(|(_, _, r, _)| *r == request);
@@ -139,18 +148,11 @@ fn index_r42_client_that_is_gone_waits_for_nothing() {
 /// Whoever asks for ever new shapes waits for one index, then it is another key's turn.
 #[test]
 fn index_r42_one_key_does_not_keep_others_waiting() {
-    let shape = |bits: u32| -> Template {
-        let pattern = |bit: u32| match bits >> bit & 1 {
-            1 => Pattern::Any,
-            _ => Pattern::Typed(FieldType::Uint),
-        };
-        (0..2 + bits / 4).map(pattern).collect()
-    };
     for (greedy, modest) in [(2, 3), (3, 2)] {
         let (mut world, _) = stocked();
         let (greedy, modest) = (world.client(greedy), world.client(modest));
         for bits in 0..12 {
-            world.send(&greedy, 0, read(shape(bits), ReadMode::Rdp));
+            world.send(&greedy, 0, read(shaped(bits, 2 + bits / 4), ReadMode::Rdp));
         }
         let request = world.send(&modest, 0, read(numbered(3), ReadMode::Rdp));
         let mut took = 0;
@@ -191,13 +193,7 @@ fn index_r42_repeated_read_is_kept_once() {
 fn index_r42_is_not_dropped_before_its_readers_are_answered() {
     let (mut world, first) = stocked();
     let second = world.client(2);
-    let shape = |number: u64| -> Template {
-        let field = |bit: u64| match number >> bit & 1 {
-            1 => Pattern::Any,
-            _ => Pattern::Typed(FieldType::Uint),
-        };
-        (0..8).map(field).collect()
-    };
+    let shape = |number| shaped(number, 8);
     let used = SHAPES_MAX as u64;
     for number in 0..used {
         world.send(&first, 0, read(shape(number), ReadMode::Rdp));

@@ -91,16 +91,21 @@ fn batch_entry_that_is_gone_before_its_take_is_signed_is_not_taken() {
     }
 }
 
-/// Writes two tuples, which all acknowledge after so long.
-fn two_written(desk: &mut Desk, first: u64, after_ms: u64) {
-    (first..first + 2).for_each(|number| write(desk, number));
-    desk.sign();
+/// All acknowledge after so long what was written.
+fn acknowledge(desk: &mut Desk, after_ms: u64) {
     let sent = desk.sent_of(|body| matches!(body, ClientBody::Out { .. }).then_some(()));
     desk.pass_ms(after_ms);
     for (to, request, ()) in sent {
         let body = ReplyBody::Ack;
         desk.gather(Input::Reply(ReplicaId(to), Reply { request, body }));
     }
+}
+
+/// Writes two tuples, which all acknowledge after so long.
+fn two_written(desk: &mut Desk, first: u64, after_ms: u64) {
+    (first..first + 2).for_each(|number| write(desk, number));
+    desk.sign();
+    acknowledge(desk, after_ms);
     assert_eq!(desk.done().len(), 2);
 }
 
@@ -188,12 +193,7 @@ fn batch_does_not_wait_for_those_who_are_blocked() {
     for number in 100..104 {
         write(&mut desk, number);
         desk.sign();
-        let sent = desk.sent_of(|body| matches!(body, ClientBody::Out { .. }).then_some(()));
-        desk.pass_ms(21);
-        for (to, request, ()) in sent {
-            let body = ReplyBody::Ack;
-            desk.gather(Input::Reply(ReplicaId(to), Reply { request, body }));
-        }
+        acknowledge(&mut desk, 21);
     }
     write(&mut desk, 200);
     assert_eq!(desk.client.gathers_until(), None);

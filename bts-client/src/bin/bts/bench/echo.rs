@@ -179,10 +179,13 @@ impl Asker {
             open.insert(question, (Instant::now(), 0));
             to_all(&writers, question)
         };
-        for _ in 0..self.in_flight {
-            ask(&mut open)?;
-        }
-        while let Some(first) = answers.recv().await {
+        loop {
+            while open.len() < self.in_flight {
+                ask(&mut open)?;
+            }
+            let Some(first) = answers.recv().await else {
+                return Ok(());
+            };
             let mut answer = Some(first);
             while let Some(question) = answer {
                 self.counts.answers.fetch_add(1, Ordering::Relaxed);
@@ -198,11 +201,7 @@ impl Asker {
                     open.remove(&question);
                 }
             }
-            while open.len() < self.in_flight {
-                ask(&mut open)?;
-            }
         }
-        Ok(())
     }
 }
 
